@@ -1,0 +1,67 @@
+//! The closed list of models: one file each, one line here.
+
+use crate::device::{Model, Visit};
+use crate::error::{Error, Result};
+use crate::fields::Fields;
+
+macro_rules! models {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(mod $module; pub use $module::$name;)*
+
+        /// Any of the models.
+        #[derive(Debug, Clone)]
+        pub enum AnyModel {
+            $(#[doc = concat!("[`", stringify!($name), "`]")] $name($name),)*
+        }
+
+        impl AnyModel {
+            /// The names of all models.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// The model called `name`, with its own settings taken from `fields`.
+            pub(crate) fn new(name: &str, fields: &mut Fields) -> Result<Self> {
+                match name {
+                    $(stringify!($name) => Ok(AnyModel::$name($name::new(fields)?)),)*
+                    _ => Err(Error::value("device.model", format_args!("{name:?}"), Self::NAMES.join(", "))),
+                }
+            }
+
+            pub(crate) fn visit<V: Visit>(&self, work: V) -> V::Out {
+                match self { $(AnyModel::$name(model) => work.visit(model),)* }
+            }
+
+            pub(crate) fn own(&self) -> &'static [&'static str] {
+                match self { $(AnyModel::$name(model) => model.own(),)* }
+            }
+
+            pub(crate) fn draw(&self, common: &mut [f32; 4], z: &dyn Fn(u64) -> f32) -> [f32; 2] {
+                match self { $(AnyModel::$name(model) => model.draw(common, z),)* }
+            }
+
+            pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
+                match self { $(AnyModel::$name(model) => model.bounds(),)* }
+            }
+
+            pub(crate) fn granularity(&self) -> f64 {
+                match self { $(AnyModel::$name(model) => model.granularity(),)* }
+            }
+        }
+    };
+}
+
+models! {
+    constant_step::ConstantStep,
+    soft_bounds::SoftBounds,
+    soft_bounds_reference::SoftBoundsReference,
+    pow_step::PowStep,
+    linear_response::LinearResponse,
+    power_response::PowerResponse,
+    exponential_response::ExponentialResponse,
+    tabulated::Tabulated,
+}
+
+/// `1 / v`, and 0 for a bound at zero: the response then does not fall towards it, and clipping stops the cell there.
+#[inline(always)]
+pub(crate) fn inverse<R: crate::math::Real>(v: R) -> R {
+    if v == R::lit(0.0) { R::lit(0.0) } else { R::lit(1.0) / v }
+}

@@ -1,0 +1,88 @@
+//! Tabulated response: `q_up` and `q_down` at nodes `w`, linear between them.
+//!
+//! The grid's ends are the nominal bounds; a cell with other bounds evaluates at its own position `(v - w_min) / (w_max - w_min)` between them.
+//! A pulse at zero has size `dw_min (q_up(0) + q_down(0)) / 2`: that is the granularity.
+
+use super::inverse;
+use crate::device::{Cell, Model};
+use crate::error::{Error, Result};
+use crate::fields::Fields;
+use crate::math::Real;
+
+/// See the head of this file.
+#[derive(Debug, Clone)]
+pub struct Tabulated {
+    bounds: (f64, f64),
+    granularity: f64,
+    /// Positions of the nodes, 0 to 1, and on each interval the lines `a + b position`, up and down.
+    at: Vec<f64>,
+    up: Vec<(f64, f64)>,
+    down: Vec<(f64, f64)>,
+}
+
+impl Tabulated {
+    pub(super) fn new(fields: &mut Fields) -> Result<Self> {
+        let w = fields.reals("w", f64::NEG_INFINITY..=f64::INFINITY)?;
+        let q = [fields.reals("q_up", 0.0..=f64::INFINITY)?, fields.reals("q_down", 0.0..=f64::INFINITY)?];
+        let n = w.len();
+        if !(2..=4096).contains(&n) || w.windows(2).any(|p| p[0] >= p[1]) || w[0] > 0.0 || w[n - 1] < 0.0 {
+            let allowed = "2 to 4096 strictly increasing nodes with w[0] <= 0 <= w[-1]";
+            return Err(Error::value("device.w", format_args!("a grid of {n} nodes"), allowed));
+        }
+        for (name, values) in ["device.q_up", "device.q_down"].iter().zip(&q) {
+            if values.len() != n {
+                return Err(Error::value(name, format_args!("a table of {}", values.len()), format_args!("{n}, one per node of w")));
+            }
+        }
+        let at: Vec<f64> = w.iter().map(|v| (v - w[0]) / (w[n - 1] - w[0])).collect();
+        let lines = |q: &[f64]| -> Vec<(f64, f64)> {
+            (0..n - 1)
+                .map(|i| {
+                    let b = (q[i + 1] - q[i]) / (at[i + 1] - at[i]);
+                    (q[i] - b * at[i], b)
+                })
+                .collect()
+        };
+        let (up, down) = (lines(&q[0]), lines(&q[1]));
+        let mut table = Self { bounds: (w[n - 1], w[0]), granularity: 0.0, at, up, down };
+        let zero = -w[0] / (w[n - 1] - w[0]);
+        table.granularity = 0.5 * (table.look_up(zero, u32::MAX) + table.look_up(zero, 0));
+        if table.granularity <= 0.0 {
+            return Err(Error::value("device.q_up, device.q_down", "0 at w = 0 (both)", "a step at zero"));
+        }
+        Ok(table)
+    }
+
+    #[inline(always)]
+    fn look_up<R: Real>(&self, position: R, up: u32) -> R {
+        // Branch-free binary search for the last interval that starts at or before the position.
+        let (mut start, mut size) = (0, self.up.len());
+        while size > 1 {
+            let half = size / 2;
+            start += if R::lit(self.at[start + half]) <= position { half } else { 0 };
+            size -= half;
+        }
+        let (a, b) = if up != 0 { self.up[start] } else { self.down[start] };
+        R::lit(a) + R::lit(b) * position
+    }
+}
+
+impl Model for Tabulated {
+    #[inline(always)]
+    fn prepare<R: Real>(&self, [w_max, w_min, ..]: [R; 4], _: [R; 2]) -> [R; 4] {
+        [inverse(w_max - w_min), R::lit(0.0), R::lit(0.0), R::lit(0.0)]
+    }
+
+    #[inline(always)]
+    fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
+        self.look_up((v - cell.w_min) * cell.k[0], up)
+    }
+
+    fn bounds(&self) -> Option<(f64, f64)> {
+        Some(self.bounds)
+    }
+
+    fn granularity(&self) -> f64 {
+        self.granularity
+    }
+}

@@ -1,0 +1,158 @@
+//! The digital part of a network: activations, losses, sums. Every sum runs from left to right, so the bits are the same everywhere.
+
+use crate::error::{Error, Result, check_finite};
+use crate::math::{exp, ln, sigmoid, tanh};
+use crate::rng::{Key, Kind};
+
+/// An element-wise non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `max(x, 0)`
+    Relu,
+}
+
+impl Activation {
+    /// By name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "sigmoid" => Ok(Self::Sigmoid),
+            "tanh" => Ok(Self::Tanh),
+            "relu" => Ok(Self::Relu),
+            _ => Err(Error::value("activation", format_args!("{name:?}"), "\"sigmoid\", \"tanh\", \"relu\"")),
+        }
+    }
+
+    /// In place.
+    pub fn apply(self, x: &mut [f32]) {
+        match self {
+            Self::Sigmoid => x.iter_mut().for_each(|v| *v = sigmoid(*v)),
+            Self::Tanh => x.iter_mut().for_each(|v| *v = tanh(*v)),
+            Self::Relu => x.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 }),
+        }
+    }
+
+    /// `d` times the derivative, from the output `y`, in place of `d`.
+    pub fn gradient(self, y: &[f32], d: &mut [f32]) {
+        let each = |f: fn(f32) -> f32, d: &mut [f32]| d.iter_mut().zip(y).for_each(|(d, y)| *d *= f(*y));
+        match self {
+            Self::Sigmoid => each(|y| y * (1.0 - y), d),
+            Self::Tanh => each(|y| 1.0 - y * y, d),
+            Self::Relu => each(|y| if y > 0.0 { 1.0 } else { 0.0 }, d),
+        }
+    }
+}
+
+/// `x - ln sum e^x` of each row, in place.
+pub fn log_softmax(x: &mut [f32], classes: usize) {
+    for row in x.chunks_exact_mut(classes) {
+        let max = row.iter().fold(f32::NEG_INFINITY, |m, v| if *v > m { *v } else { m });
+        let mut sum = 0.0;
+        for v in row.iter_mut() {
+            *v -= max;
+            sum += exp(*v);
+        }
+        let norm = ln(sum);
+        row.iter_mut().for_each(|v| *v -= norm);
+    }
+}
+
+/// `d - softmax * sum d` of each row, from the log-probabilities `y`, in place of `d`.
+pub fn log_softmax_gradient(y: &[f32], d: &mut [f32], classes: usize) {
+    for (y, d) in y.chunks_exact(classes).zip(d.chunks_exact_mut(classes)) {
+        let mut sum = 0.0;
+        d.iter().for_each(|v| sum += v);
+        d.iter_mut().zip(y).for_each(|(d, y)| *d -= exp(*y) * sum);
+    }
+}
+
+fn check_targets(target: &[i64], rows: usize, classes: usize) -> Result<()> {
+    if target.len() != rows || rows == 0 {
+        return Err(Error::value("target", format_args!("{} labels", target.len()), format_args!("{rows}, one per row, at least one")));
+    }
+    match target.iter().find(|t| !(0..classes as i64).contains(*t)) {
+        Some(label) => Err(Error::value("target", label, format_args!("0 to {}", classes - 1))),
+        None => Ok(()),
+    }
+}
+
+/// Negative log-likelihood of log-probabilities, mean over the batch, and its gradient.
+pub fn nll(logp: &[f32], target: &[i64], classes: usize) -> Result<(f64, Vec<f32>)> {
+    let rows = logp.len() / classes;
+    check_targets(target, rows, classes)?;
+    let mut d = vec![0.0; logp.len()];
+    let mut loss = 0.0f64;
+    for (row, label) in target.iter().enumerate() {
+        let at = row * classes + *label as usize;
+        loss -= logp[at] as f64;
+        d[at] = -1.0 / rows as f32;
+    }
+    Ok((loss / rows as f64, d))
+}
+
+/// Cross-entropy of logits, mean over the batch, and its gradient.
+pub fn cross_entropy(logits: &[f32], target: &[i64], classes: usize) -> Result<(f64, Vec<f32>)> {
+    let mut logp = logits.to_vec();
+    log_softmax(&mut logp, classes);
+    let (loss, mut d) = nll(&logp, target, classes)?;
+    log_softmax_gradient(&logp, &mut d, classes);
+    Ok((loss, d))
+}
+
+/// Mean squared error over all elements and its gradient.
+pub fn mse(y: &[f32], target: &[f32]) -> Result<(f64, Vec<f32>)> {
+    if y.len() != target.len() || y.is_empty() {
+        return Err(Error::value("target", format_args!("{} values", target.len()), format_args!("{}, at least one", y.len())));
+    }
+    check_finite("target", target)?;
+    let scale = 2.0 / y.len() as f32;
+    let mut loss = 0.0f64;
+    let d = y
+        .iter()
+        .zip(target)
+        .map(|(y, t)| {
+            let e = y - t;
+            loss += e as f64 * e as f64;
+            scale * e
+        })
+        .collect();
+    Ok((loss / y.len() as f64, d))
+}
+
+/// `y * scale + bias` of each row, in place.
+pub fn scale_bias(y: &mut [f32], scale: f32, bias: Option<&[f32]>, lines: usize) {
+    for row in y.chunks_exact_mut(lines) {
+        match bias {
+            Some(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = *y * scale + b),
+            None => row.iter_mut().for_each(|y| *y *= scale),
+        }
+    }
+}
+
+/// Sum over rows.
+pub fn column_sum(d: &[f32], lines: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; lines];
+    for row in d.chunks_exact(lines) {
+        sum.iter_mut().zip(row).for_each(|(s, d)| *s += d);
+    }
+    sum
+}
+
+/// Sum of products, in `f64`.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + *a as f64 * *b as f64)
+}
+
+/// Uniform numbers in `[-bound, bound)` from the init stream of `path`.
+pub fn uniform_init(seed: u64, path: &str, rows: usize, columns: usize, bound: f32) -> Vec<f32> {
+    let key = Key::new(seed, Kind::Init, path, 0);
+    (0..rows)
+        .flat_map(|row| {
+            let key = key.child(row as u64);
+            (0..columns).map(move |column| bound * (2.0 * key.uniform(column as u32, 0) - 1.0))
+        })
+        .collect()
+}

@@ -1,0 +1,267 @@
+//! Runs a mini-batch of a plan.
+//!
+//! The list of events (after which vector, which columns) follows from the counters alone. Between two events the gradient's pulses run row block by
+//! row block; an event is a cut: all its columns are read, the largest value to write is found, then all are written. Ordinals of pulses are carried
+//! over cuts, so where a call is cut leaves no trace.
+
+use super::{Every, Place, Plan, Term, Transfer};
+use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
+use crate::pool::Pool;
+use crate::pulse::trains::{Trains, entry_starts};
+use crate::pulse::{PulseTrain, PulseType, Scale, exact, kernel};
+use crate::rng::Use;
+use crate::simd::{Isa, LANES};
+use crate::tile::array::Array;
+use std::ops::Range;
+
+/// Counters that decide about events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) vectors: u64,
+    pub(crate) batches: u64,
+    pub(crate) transfers: Vec<TransferCounters>,
+}
+
+/// Where a transfer stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TransferCounters {
+    /// The next column.
+    pub(crate) pointer: u64,
+    pub(crate) events: u64,
+    /// Vectors since the last event (periods that are parts of a batch).
+    pub(crate) since: u64,
+}
+
+/// What an update works on.
+pub(crate) struct Executor<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) pool: &'a Pool,
+    pub(crate) plan: &'a Plan,
+    pub(crate) pulses: &'a PulseTrain,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) arrays: &'a mut [Array],
+    pub(crate) digital: &'a mut [Vec<f32>],
+    pub(crate) counters: &'a mut Counters,
+}
+
+struct Event {
+    /// Vectors of the call done before it.
+    after: usize,
+    transfer: usize,
+    number: u64,
+    lines: Vec<usize>,
+}
+
+impl Executor<'_> {
+    /// One mini-batch: `x` is `[m][columns]`, `d` is `[m][rows]`.
+    pub(crate) fn update(&mut self, x: &[f32], d: &[f32], lr: f64) {
+        let m = x.len() / self.columns;
+        let first_vector = self.counters.vectors;
+        let events = self.schedule(m);
+        let mut gradient = self.prepare_gradient(x, d, lr, first_vector);
+        // With a single part and no write to the same array, ordinals simply start at 0.
+        let mut ordinals: Vec<Option<Vec<u32>>> = vec![None; self.arrays.len()];
+        if !events.is_empty() {
+            ordinals.iter_mut().for_each(|o| *o = Some(vec![0; self.rows * self.columns]));
+        }
+        let mut done = 0;
+        for event in &events {
+            if event.after > done {
+                self.run_gradient(&mut gradient, x, d, done..event.after, first_vector, &mut ordinals);
+                done = event.after;
+            }
+            self.run_event(event, lr, first_vector, &mut ordinals);
+        }
+        if done < m {
+            self.run_gradient(&mut gradient, x, d, done..m, first_vector, &mut ordinals);
+        }
+    }
+
+    /// The events of the next `m` vectors; counters move on.
+    fn schedule(&mut self, m: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        for vector in 0..m {
+            self.counters.vectors += 1;
+            for (index, transfer) in self.plan.transfers.iter().enumerate() {
+                let counters = &mut self.counters.transfers[index];
+                let due = match transfer.every {
+                    Every::Vectors(period) => self.counters.vectors.is_multiple_of(period),
+                    Every::Batches(period) => vector == m - 1 && (self.counters.batches + 1).is_multiple_of(period),
+                    Every::PartOfBatch(part) => {
+                        counters.since += 1;
+                        let due = counters.since >= (part * m as f64).ceil() as u64;
+                        if due {
+                            counters.since = 0;
+                        }
+                        due
+                    }
+                };
+                if !due {
+                    continue;
+                }
+                let reads = if transfer.reads == 0 { self.columns } else { transfer.reads };
+                let lines = (0..reads).map(|r| (counters.pointer as usize + r) % self.columns).collect();
+                events.push(Event { after: vector + 1, transfer: index, number: counters.events, lines });
+                counters.pointer = ((counters.pointer as usize + reads) % self.columns) as u64;
+                counters.events += 1;
+            }
+        }
+        self.counters.batches += 1;
+        events
+    }
+}
+
+/// The gradient of a call, ready to be applied.
+enum GradientWork {
+    /// Pulses on an array: trains and where each vector's entries start.
+    Pulses { x: Trains, d: Trains, starts: Vec<usize> },
+    /// Exact increments.
+    Exact { rate: f32 },
+}
+
+impl Executor<'_> {
+    fn prepare_gradient(&self, x: &[f32], d: &[f32], lr: f64, first_vector: u64) -> GradientWork {
+        let rate = self.plan.gradient.rate.at(lr);
+        let Place::Array(target) = self.plan.gradient.target else {
+            return GradientWork::Exact { rate: rate as f32 };
+        };
+        if self.pulses.pulse_type != PulseType::StochasticCompressed {
+            return GradientWork::Exact { rate: rate as f32 };
+        }
+        let array = &self.arrays[target];
+        let granularity = array.device.granularity();
+        let vectors = || x.chunks_exact(self.columns).zip(d.chunks_exact(self.rows));
+        let scales: Vec<Scale> = vectors()
+            .map(|(x, d)| {
+                let (x_max, d_max) = if self.pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
+                self.pulses.scale(rate, granularity, x_max as f64, d_max as f64)
+            })
+            .collect();
+        let draw = |values: &[f32], lines: usize, purpose: Use, amplify: fn(&Scale) -> f64, flip: bool| {
+            let key = array.run.of(purpose);
+            let keys: Vec<_> = (0..scales.len()).map(|b| key.child(first_vector + b as u64)).collect();
+            let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
+            let amplify: Vec<_> = scales.iter().map(amplify).collect();
+            Trains::draw(self.isa, self.pool, values, lines, &bl, &amplify, &keys, flip)
+        };
+        GradientWork::Pulses {
+            x: draw(x, self.columns, Use::TrainX, |s| s.x, false),
+            d: draw(d, self.rows, Use::TrainD, |s| s.d, rate < 0.0),
+            starts: entry_starts(&scales),
+        }
+    }
+
+    fn run_gradient(
+        &mut self,
+        work: &mut GradientWork,
+        x: &[f32],
+        d: &[f32],
+        vectors: Range<usize>,
+        first_vector: u64,
+        ordinals: &mut [Option<Vec<u32>>],
+    ) {
+        let x_part = &x[vectors.start * self.columns..vectors.end * self.columns];
+        let d_part = &d[vectors.start * self.rows..vectors.end * self.rows];
+        match (work, self.plan.gradient.target) {
+            (GradientWork::Pulses { x, d, starts }, Place::Array(target)) => {
+                let entries = starts[vectors.start]..starts[vectors.end];
+                let array = &mut self.arrays[target];
+                kernel::pulse(self.isa, self.pool, array, x, d, entries, first_vector, ordinals[target].as_mut());
+            }
+            (GradientWork::Exact { rate }, Place::Array(target)) => {
+                exact::update(self.isa, self.pool, &mut self.arrays[target], self.pulses.pulse_type, x_part, d_part, *rate);
+            }
+            (GradientWork::Exact { rate }, Place::Digital(target)) => {
+                exact::add(self.isa, self.pool, &mut self.digital[target], x_part, d_part, self.columns, *rate);
+            }
+            (GradientWork::Pulses { .. }, Place::Digital(_)) => unreachable!("digital targets take exact increments"),
+        }
+    }
+
+    fn run_event(&mut self, event: &Event, lr: f64, first_vector: u64, ordinals: &mut [Option<Vec<u32>>]) {
+        let plan = self.plan;
+        let transfer = &plan.transfers[event.transfer];
+        let chain = ReadChain::new(&transfer.io);
+        // Every source is read before anything is written.
+        let sums: Vec<Vec<Vec<f32>>> = event
+            .lines
+            .iter()
+            .map(|&line| transfer.steps.iter().map(|step| self.read(event, transfer, &chain, &step.source, line)).collect())
+            .collect();
+        for (&line, sums) in event.lines.iter().zip(&sums) {
+            for (index, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
+                self.write_column(event, index, step, line, u, lr, first_vector, &mut ordinals[step.target]);
+            }
+        }
+    }
+
+    /// The sum of `terms` on a column; arrays are read through the transfer's periphery.
+    fn read(&self, event: &Event, transfer: &Transfer, chain: &ReadChain, terms: &[Term], line: usize) -> Vec<f32> {
+        let mut sum: Vec<f32> = Vec::new();
+        for term in terms {
+            let seen = match term.place {
+                Place::Digital(at) => self.digital[at].iter().skip(line).step_by(self.columns).copied().collect(),
+                Place::Array(at) => self.read_array(&self.arrays[at], event, transfer, chain, line),
+            };
+            if sum.is_empty() {
+                sum = seen.iter().map(|v| term.factor * v).collect();
+            } else {
+                sum.iter_mut().zip(seen).for_each(|(s, v)| *s += term.factor * v);
+            }
+        }
+        sum
+    }
+
+    fn read_array(&self, array: &Array, event: &Event, transfer: &Transfer, chain: &ReadChain, line: usize) -> Vec<f32> {
+        let key = |purpose: Use| array.run.of(purpose).child(event.transfer as u64).child(event.number).child(line as u64);
+        if transfer.io.inp_noise > 0.0 && !transfer.io.is_perfect {
+            // Noise on the silent lines lets every column through.
+            let values: Vec<f32> = (0..array.values.len()).map(|at| array.seen(at)).collect();
+            let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward: true };
+            let mut x = vec![0.0; self.columns];
+            x[line] = 1.0;
+            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0 };
+            return product(self.isa, self.pool, &transfer.io, matrix, &x, streams, false);
+        }
+        let mut z: Vec<f32> = (0..self.rows).map(|row| array.seen(row * self.columns + line)).collect();
+        chain.read(self.isa, &mut z, key(Use::ReadOut).child(0).child(0));
+        z
+    }
+
+    /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line, `d = -u`.
+    #[allow(clippy::too_many_arguments)]
+    fn write_column(
+        &mut self,
+        event: &Event,
+        index: usize,
+        step: &super::Write,
+        line: usize,
+        u: &[f32],
+        lr: f64,
+        first_vector: u64,
+        ordinals: &mut Option<Vec<u32>>,
+    ) {
+        let rate = step.rate.at(lr);
+        let array = &mut self.arrays[step.target];
+        let d: Vec<f32> = u.iter().map(|u| -u).collect();
+        let mut x = vec![0.0; self.columns];
+        x[line] = 1.0;
+        if step.pulses.pulse_type != PulseType::StochasticCompressed {
+            return exact::update(self.isa, self.pool, array, step.pulses.pulse_type, &x, &d, rate as f32);
+        }
+        let scale = step.pulses.scale(rate, array.device.granularity(), 1.0, abs_max(&d) as f64);
+        if scale.bl == 0 {
+            return;
+        }
+        let key = |purpose: Use| {
+            let event_key = array.run.of(purpose).child(event.transfer as u64).child(index as u64).child(event.number);
+            [event_key.child(line as u64)]
+        };
+        let (bl, isa, pool) = ([scale.bl], self.isa, self.pool);
+        let x = Trains::draw(isa, pool, &x, self.columns, &bl, &[scale.x], &key(Use::WriteX), false);
+        let d = Trains::draw(isa, pool, &d, self.rows, &bl, &[scale.d], &key(Use::WriteD), rate < 0.0);
+        let column: Vec<u32> = x.block(line / LANES).iter().map(|words| words[line % LANES]).collect();
+        kernel::pulse_column(array, line, &column, &d, first_vector, ordinals.as_mut());
+    }
+}

@@ -1,0 +1,100 @@
+//! Threads: a pool is an argument, never a global. Work is split by rows or lines, never within a sum, so the bits do not depend on it.
+
+use crate::error::{Error, Result};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Worker threads and the counters that show what they did.
+#[derive(Debug)]
+pub struct Pool {
+    workers: Option<rayon_core::ThreadPool>,
+    threads: usize,
+    split_threshold: AtomicUsize,
+    rows: Vec<AtomicU64>,
+}
+
+/// Entering the pool costs some 10 us, about this many cell visits.
+const SPLIT_THRESHOLD: usize = 1 << 17;
+
+impl Pool {
+    /// A pool of `threads` workers; one means the caller's own thread.
+    pub fn new(threads: usize) -> Result<Self> {
+        if !(1..=1024).contains(&threads) {
+            return Err(Error::value("threads", threads, "1 to 1024"));
+        }
+        let build = |n| rayon_core::ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("ohmgrad-{i}")).build();
+        let workers = match threads {
+            1 => None,
+            n => Some(build(n).map_err(|e| Error::new("threads", format!("could not be started: {e}")))?),
+        };
+        Ok(Self {
+            workers,
+            threads,
+            split_threshold: AtomicUsize::new(SPLIT_THRESHOLD),
+            rows: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    /// Number of workers.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Rows of crossbars that each worker has updated so far.
+    pub fn rows_by_worker(&self) -> Vec<u64> {
+        self.rows.iter().map(|n| n.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Calls with less work than this (in cell visits) stay on the caller's thread.
+    pub fn set_split_threshold(&self, work: usize) {
+        self.split_threshold.store(work, Ordering::Relaxed);
+    }
+
+    /// A good number of rows per chunk: four chunks per worker.
+    pub(crate) fn share(&self, rows: usize) -> usize {
+        rows.div_ceil(4 * self.threads).max(1)
+    }
+
+    /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.
+    pub(crate) fn chunks<T: Send>(&self, data: &mut [T], size: usize, work: usize, rows: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+        self.run(data.chunks_mut(size), work, rows, f);
+    }
+
+    /// The same for two slices of equal length side by side.
+    pub(crate) fn chunk_pairs<T: Send, U: Send>(
+        &self,
+        a: &mut [T],
+        b: &mut [U],
+        size: usize,
+        work: usize,
+        rows: usize,
+        f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
+    ) {
+        self.run(a.chunks_mut(size).zip(b.chunks_mut(size)), work, rows, |at, (a, b)| f(at, a, b));
+    }
+
+    fn run<C: Send>(&self, chunks: impl ExactSizeIterator<Item = C>, work: usize, rows: usize, f: impl Fn(usize, C) + Sync) {
+        let count = chunks.len();
+        let workers = match &self.workers {
+            Some(workers) if work >= self.split_threshold.load(Ordering::Relaxed) && count > 1 => workers,
+            _ => {
+                self.rows[0].fetch_add((rows * count) as u64, Ordering::Relaxed);
+                return chunks.enumerate().for_each(|(at, chunk)| f(at, chunk));
+            }
+        };
+        let slots: Vec<Mutex<Option<C>>> = chunks.map(|chunk| Mutex::new(Some(chunk))).collect();
+        // Every worker starts with a chunk of its own and then takes what is left.
+        let next = AtomicUsize::new(self.threads);
+        workers.broadcast(|context| {
+            let mut at = context.index();
+            while at < count {
+                let chunk = slots[at].lock().ok().and_then(|mut slot| slot.take());
+                if let Some(chunk) = chunk {
+                    f(at, chunk);
+                    self.rows[context.index()].fetch_add(rows as u64, Ordering::Relaxed);
+                }
+                at = next.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! The pulse kernel: exact, event by event.
+//!
+//! A row of cells is worked off in blocks of [`LANES`] columns. Every lane owns a queue of up to 31 pulse signs: coincidences of a word are pushed, and
+//! when a lane runs full, or at the end, pulses are popped two at a time in all lanes at once, each lane at its own place in time. The order
+//! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
+
+use super::trains::{SLOTS, Trains};
+use crate::device::{Cell, Device, Model, Noise, Visit, cell, step};
+use crate::pool::Pool;
+use crate::rng::{Key, STEP_I, STEP_N};
+use crate::simd::{Isa, Kernel, LANES, select};
+use crate::tile::array::Array;
+use std::ops::Range;
+
+/// Applies the coincidences of `x` (columns) and `d` (rows) in `entries` to all cells of `array`.
+/// `ordinals` counts the pulses of each cell within the update call; it is needed when the call has several parts.
+pub(crate) fn pulse(
+    isa: Isa,
+    pool: &Pool,
+    array: &mut Array,
+    x: &Trains,
+    d: &Trains,
+    entries: Range<usize>,
+    first_vector: u64,
+    ordinals: Option<&mut Vec<u32>>,
+) {
+    struct Go<'a>(Isa, &'a Pool, &'a mut Array, &'a Trains, &'a Trains, Range<usize>, Key, Option<&'a mut Vec<u32>>);
+    impl Visit for Go<'_> {
+        type Out = ();
+        fn visit<M: Model>(self, model: &M) {
+            let Go(isa, pool, array, x, d, entries, key, ordinals) = self;
+            let columns = array.columns;
+            let noise = array.device.noise();
+            let work = array.values.len() * entries.len();
+            let Array { values, cells, .. } = array;
+            let rows = |at: usize, values: &mut [f32], ordinals: Option<&mut [u32]>| {
+                let part = Rows { model, noise, cells, values, ordinals, columns, first_row: at, x, d, entries: entries.clone(), key };
+                if noise.sigma == 0.0 { isa.run(Quiet(part)) } else { isa.run(Noisy(part)) }
+            };
+            let chunk = columns * pool.share(values.len() / columns);
+            match ordinals {
+                None => pool.chunks(values, chunk, work, chunk / columns, |at, values| rows(at * chunk / columns, values, None)),
+                Some(ordinals) => pool.chunk_pairs(values, ordinals, chunk, work, chunk / columns, |at, values, ordinals| {
+                    rows(at * chunk / columns, values, Some(ordinals));
+                }),
+            }
+        }
+    }
+    let device: Device = array.device.clone();
+    let key = array.pulse_key(first_vector);
+    device.model.visit(Go(isa, pool, array, x, d, entries, key, ordinals));
+}
+
+struct Rows<'a, M> {
+    model: &'a M,
+    noise: Noise,
+    cells: &'a crate::device::Cells,
+    values: &'a mut [f32],
+    ordinals: Option<&'a mut [u32]>,
+    columns: usize,
+    first_row: usize,
+    x: &'a Trains,
+    d: &'a Trains,
+    entries: Range<usize>,
+    key: Key,
+}
+
+struct Noisy<'a, M>(Rows<'a, M>);
+struct Quiet<'a, M>(Rows<'a, M>);
+
+impl<M: Model> Kernel for Noisy<'_, M> {
+    #[inline(always)]
+    fn run(self) {
+        self.0.run::<true>();
+    }
+}
+
+impl<M: Model> Kernel for Quiet<'_, M> {
+    #[inline(always)]
+    fn run(self) {
+        self.0.run::<false>();
+    }
+}
+
+/// A block of one row, in registers while the whole mini-batch passes.
+#[repr(align(64))]
+struct Block {
+    v: [f32; LANES],
+    /// Signs of the waiting pulses, oldest in bit 0; set: up.
+    queue: [u32; LANES],
+    /// Ones above the length of the queue.
+    free: [u32; LANES],
+    ordinal: [u32; LANES],
+    counter: [u32; LANES],
+    cell: Cell<[f32; LANES]>,
+}
+
+impl<M: Model> Rows<'_, M> {
+    #[inline(always)]
+    fn run<const NOISE: bool>(mut self) {
+        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.entries.len());
+        let mut block = Block {
+            v: [0.0; LANES],
+            queue: [0; LANES],
+            free: [0; LANES],
+            ordinal: [0; LANES],
+            counter: [0; LANES],
+            cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
+        };
+        for row in 0..self.values.len() / self.columns {
+            let line = self.first_row + row;
+            let words = self.d.block(line / LANES);
+            list.clear();
+            for entry in self.entries.clone() {
+                let word = words[entry][line % LANES];
+                if word != 0 {
+                    list.push((entry as u32, word));
+                }
+            }
+            if list.is_empty() {
+                continue;
+            }
+            let key = self.key.child(line as u64);
+            for first in (0..self.columns).step_by(LANES) {
+                let lanes = LANES.min(self.columns - first);
+                let at = row * self.columns + first;
+                block.load(self.model, self.cells, line * self.columns + first, lanes);
+                block.v[..lanes].copy_from_slice(&self.values[at..at + lanes]);
+                for lane in 0..LANES {
+                    block.counter[lane] = ((first + lane) as u32).wrapping_mul(STEP_I);
+                }
+                match &self.ordinals {
+                    Some(ordinals) => block.ordinal[..lanes].copy_from_slice(&ordinals[at..at + lanes]),
+                    None => block.ordinal = [0; LANES],
+                }
+                if block.work::<M, NOISE>(self.model, self.noise, key, self.x.block(first / LANES), &list) {
+                    self.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
+                    if let Some(ordinals) = &mut self.ordinals {
+                        ordinals[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Block {
+    #[inline(always)]
+    fn load<M: Model>(&mut self, model: &M, cells: &crate::device::Cells, at: usize, lanes: usize) {
+        for lane in 0..lanes {
+            let one = cells.cell(model, at + lane);
+            self.cell.w_max[lane] = one.w_max;
+            self.cell.w_min[lane] = one.w_min;
+            self.cell.dw_up[lane] = one.dw_up;
+            self.cell.dw_down[lane] = one.dw_down;
+            for k in 0..4 {
+                self.cell.k[k][lane] = one.k[k];
+            }
+        }
+    }
+
+    /// Whether any pulse came.
+    #[inline(always)]
+    fn work<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, x: &[[u32; LANES]], list: &[(u32, u32)]) -> bool {
+        const BITS: u32 = (1 << SLOTS) - 1;
+        self.queue = [0; LANES];
+        self.free = [u32::MAX; LANES];
+        let mut touched = false;
+        for &(entry, d) in list {
+            let x = &x[entry as usize];
+            let mut any = 0;
+            for word in x {
+                any |= word & d & BITS;
+            }
+            if any == 0 {
+                continue;
+            }
+            touched = true;
+            let mut free = [0u32; LANES];
+            loop {
+                let mut fits = u32::MAX;
+                for lane in 0..LANES {
+                    free[lane] = self.free[lane] << (x[lane] & d & BITS).count_ones();
+                    fits &= free[lane];
+                }
+                if fits >> 31 == 1 {
+                    break;
+                }
+                self.pop::<M, NOISE>(model, noise, key);
+            }
+            for lane in 0..LANES {
+                let up = (((x[lane] ^ d) as i32) >> 31) as u32;
+                self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
+                self.free[lane] = free[lane];
+            }
+        }
+        while touched {
+            let mut all = u32::MAX;
+            for free in &self.free {
+                all &= free;
+            }
+            if all & 1 == 1 {
+                break;
+            }
+            self.pop::<M, NOISE>(model, noise, key);
+        }
+        touched
+    }
+
+    /// Up to two pulses in every lane: normals `n` and `n + 1` of an even ordinal `n`, only the second of a pair where the ordinal is odd.
+    #[inline(always)]
+    fn pop<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key) {
+        for lane in 0..LANES {
+            let (queue, free, n) = (self.queue[lane], self.free[lane], self.ordinal[lane]);
+            let odd = 0u32.wrapping_sub(n & 1);
+            let (even_z, odd_z) =
+                if NOISE { key.normals_at(self.counter[lane].wrapping_add((n & !1).wrapping_mul(STEP_N))) } else { (0.0, 0.0) };
+            let c = &self.cell;
+            let cell = Cell {
+                w_max: c.w_max[lane],
+                w_min: c.w_min[lane],
+                dw_up: c.dw_up[lane],
+                dw_down: c.dw_down[lane],
+                k: [c.k[0][lane], c.k[1][lane], c.k[2][lane], c.k[3][lane]],
+            };
+            let mut v = self.v[lane];
+            let idle = 0u32.wrapping_sub(free & 1);
+            let up = 0u32.wrapping_sub(queue & 1);
+            v = select(idle, v, step(model, &cell, noise, v, up, select(odd, odd_z, even_z)));
+            let idle_second = 0u32.wrapping_sub((free >> 1) & 1) | odd;
+            let up = 0u32.wrapping_sub((queue >> 1) & 1);
+            v = select(idle_second, v, step(model, &cell, noise, v, up, odd_z));
+            let popped = (!idle & 1) + (!idle_second & !idle & 1);
+            self.v[lane] = v;
+            self.queue[lane] = queue >> popped;
+            self.free[lane] = ((free as i32) >> popped) as u32;
+            self.ordinal[lane] = n + popped;
+        }
+    }
+}
+
+/// Pulses on a single column: `d[row]` are the packed words of the rows, `x` those of the column, entry by entry.
+pub(crate) fn pulse_column(array: &mut Array, column: usize, x: &[u32], d: &Trains, first_vector: u64, ordinals: Option<&mut Vec<u32>>) {
+    struct Go<'a>(&'a mut Array, usize, &'a [u32], &'a Trains, Key, Option<&'a mut Vec<u32>>);
+    impl Visit for Go<'_> {
+        type Out = ();
+        fn visit<M: Model>(self, model: &M) {
+            let Go(array, column, x, d, key, mut ordinals) = self;
+            let noise = array.device.noise();
+            for row in 0..array.values.len() / array.columns {
+                let at = row * array.columns + column;
+                let words = d.block(row / LANES);
+                let (mut v, mut n) = (array.values[at], ordinals.as_ref().map_or(0, |o| o[at]));
+                let mut ready = None;
+                for (entry, x) in x.iter().enumerate() {
+                    let d = words[entry][row % LANES];
+                    let up = (((x ^ d) as i32) >> 31) as u32;
+                    for _ in 0..(x & d & 0x7FFF_FFFF).count_ones() {
+                        let (key, cell) = *ready.get_or_insert_with(|| (key.child(row as u64), array.cells.cell(model, at)));
+                        let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
+                        v = step(model, &cell, noise, v, up, z);
+                        n += 1;
+                    }
+                }
+                array.values[at] = v;
+                if let Some(ordinals) = &mut ordinals {
+                    ordinals[at] = n;
+                }
+            }
+        }
+    }
+    let device = array.device.clone();
+    let key = array.pulse_key(first_vector);
+    device.model.visit(Go(array, column, x, d, key, ordinals));
+}
+
+impl crate::device::Cells {
+    /// The kernel's cell at flat index `at`.
+    #[inline(always)]
+    pub(crate) fn cell<M: Model>(&self, model: &M, at: usize) -> Cell<f32> {
+        let p = |i: usize| self.planes[i].at(at);
+        let own = model.own().len();
+        cell(model, [p(0), p(1), p(2), p(3)], [if own > 0 { p(5) } else { 0.0 }, if own > 1 { p(6) } else { 0.0 }])
+    }
+}

@@ -1,0 +1,111 @@
+//! The only place that knows instruction sets.
+//!
+//! Kernels are written once, on plain arrays of [`LANES`] values, and compiled three times; no operation is fused or reordered, so all three
+//! give the same bits. `OHMGRAD_ISA=portable|avx2|avx512` forces one.
+
+use crate::error::{Error, Result};
+
+/// Logical lanes of every kernel, whatever the width of the registers.
+pub const LANES: usize = 32;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// What the target guarantees.
+    Portable,
+    /// 256-bit integer and floating-point vectors.
+    Avx2,
+    /// 512-bit vectors with population counts.
+    Avx512,
+}
+
+impl Isa {
+    /// Its name, as `OHMGRAD_ISA` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// What this processor has, slowest first.
+    pub fn available() -> Vec<Isa> {
+        #[allow(unused_mut)]
+        let mut isas = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+                isas.push(Isa::Avx2);
+                let wide = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vpopcntdq");
+                if wide {
+                    isas.push(Isa::Avx512);
+                }
+            }
+        }
+        isas
+    }
+
+    /// The fastest available, or the one asked for by name.
+    pub fn choose(forced: Option<&str>) -> Result<Isa> {
+        let available = Isa::available();
+        match forced {
+            None => Ok(available[available.len() - 1]),
+            Some(name) => available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
+                let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+                Error::value("OHMGRAD_ISA", name, names.join(", "))
+            }),
+        }
+    }
+}
+
+/// A piece of work compiled for every instruction set. `run` and all it calls must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    fn run(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn avx2<K: Kernel>(kernel: K) {
+    kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+fn avx512<K: Kernel>(kernel: K) {
+    kernel.run()
+}
+
+impl Isa {
+    /// Runs `kernel` with this instruction set.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: an `Isa` other than `Portable` only comes out of `available`, which asked the processor.
+            Isa::Avx2 => unsafe { avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => unsafe { avx512(kernel) },
+            _ => kernel.run(),
+        }
+    }
+}
+
+/// `a` where the mask is all ones, `b` where it is zero.
+#[inline(always)]
+pub(crate) fn select(mask: u32, a: f32, b: f32) -> f32 {
+    f32::from_bits((mask & a.to_bits()) | (!mask & b.to_bits()))
+}
+
+/// `v` within `[low, high]`, by comparison (so that NaN and signed zeros behave alike everywhere).
+#[inline(always)]
+pub(crate) fn clip(v: f32, low: f32, high: f32) -> f32 {
+    let v = if v > high { high } else { v };
+    if v < low { low } else { v }
+}

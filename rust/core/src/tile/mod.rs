@@ -1,0 +1,374 @@
+//! A tile: the arrays of one crossbar with its algorithm, its periphery and its counters.
+
+pub(crate) mod array;
+
+use crate::device::Device;
+use crate::error::{Error, Result, check_finite, check_matrix};
+use crate::fields::{Fields, Value};
+use crate::mvm::{Io, Matrix, Streams, multiply, product};
+use crate::plan::executor::{Counters, Executor, TransferCounters};
+use crate::plan::{Place, Plan};
+use crate::pool::Pool;
+use crate::pulse::PulseTrain;
+use crate::rng::{Key, Kind, Use};
+use crate::simd::Isa;
+use array::Array;
+
+/// More vectors than this in one update count as several update calls.
+pub const MAX_VECTORS: usize = 4096;
+
+/// A crossbar with its algorithm: forward and backward products, and the update.
+#[derive(Debug, Clone)]
+pub struct Tile {
+    rows: usize,
+    columns: usize,
+    plan: Plan,
+    forward: Io,
+    backward: Io,
+    pulses: PulseTrain,
+    arrays: Vec<Array>,
+    digital: Vec<Vec<f32>>,
+    counters: Counters,
+    /// Vectors that went forward in training, forward in evaluation, and backward.
+    products: [u64; 3],
+    run: Key,
+    eval: Key,
+    isa: Isa,
+    composite: Vec<f32>,
+    composite_is_fresh: bool,
+}
+
+/// What a tile is made of.
+#[derive(Debug, Clone)]
+pub struct TileSettings {
+    /// Output lines (rows).
+    pub d_out: usize,
+    /// Input lines (columns).
+    pub d_in: usize,
+    /// A device for every array of the plan, by name.
+    pub devices: Vec<(String, Value)>,
+    /// The algorithm.
+    pub plan: Value,
+    /// Periphery of the forward product.
+    pub forward: Value,
+    /// Periphery of the backward product.
+    pub backward: Value,
+    /// The gradient's pulses.
+    pub pulses: Value,
+    /// Seeds of device-to-device values and of all noise.
+    pub seeds: (u64, u64),
+    /// The tile's name: tiles with the same name and seeds share their streams.
+    pub path: String,
+    /// The instruction set to run on.
+    pub isa: Isa,
+}
+
+/// A named part of a tile's state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// A matrix, row by row, or one number for all cells.
+    Values(Vec<f32>),
+    /// Counters.
+    Counts(Vec<u64>),
+}
+
+impl Tile {
+    /// Builds the tile and draws its cells. Weights start at zero.
+    pub fn new(settings: TileSettings) -> Result<Self> {
+        let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, path, isa } = settings;
+        for (name, n) in [("d_out", rows), ("d_in", columns)] {
+            if !(1..=1 << 20).contains(&n) {
+                return Err(Error::value(name, n, "1 to 1048576"));
+            }
+        }
+        let plan = Plan::new(plan)?;
+        let forward = Io::new(Fields::new("forward", forward)?)?;
+        let backward = Io::new(Fields::new("backward", backward)?)?;
+        let pulses = PulseTrain::new(Fields::new("pulses", pulses)?)?;
+        if let Some((name, _)) = devices.iter().find(|(name, _)| !plan.arrays.contains(name)) {
+            return Err(Error::value("devices", format_args!("{name:?}"), format_args!("the arrays {}", plan.arrays.join(", "))));
+        }
+        let mut arrays = Vec::new();
+        for (index, name) in plan.arrays.iter().enumerate() {
+            let settings = devices.iter().find(|(n, _)| n == name).map(|(_, settings)| settings.clone());
+            let settings = settings.ok_or_else(|| Error::value("devices", "none for ".to_string() + name, "one for every array"))?;
+            let device = Device::new(settings).map_err(|e| e.within(&format!("devices.{name}")))?;
+            arrays.push(Array::new(name, device, [rows, columns], seeds, &path, index as u64));
+        }
+        let digital = plan.digital.iter().map(|_| vec![0.0; rows * columns]).collect();
+        let counters = Counters { transfers: vec![TransferCounters::default(); plan.transfers.len()], ..Counters::default() };
+        Ok(Self {
+            rows,
+            columns,
+            plan,
+            forward,
+            backward,
+            pulses,
+            arrays,
+            digital,
+            counters,
+            products: [0; 3],
+            run: Key::new(seeds.1, Kind::Run, &path, 0),
+            eval: Key::new(seeds.1, Kind::Eval, &path, 0),
+            isa,
+            composite: Vec::new(),
+            composite_is_fresh: false,
+        })
+    }
+
+    /// Output lines.
+    pub fn d_out(&self) -> usize {
+        self.rows
+    }
+
+    /// Input lines.
+    pub fn d_in(&self) -> usize {
+        self.columns
+    }
+
+    /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own.
+    pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool) -> Result<Vec<f32>> {
+        let vectors = self.check_vectors("x", x, self.columns)?;
+        let (key, counter) = if training { (self.run, 0) } else { (self.eval, 1) };
+        let streams = Streams { inp: key.of(Use::ForwardIn), out: key.of(Use::ForwardOut), first: self.products[counter] };
+        let y = self.through(pool, x, true, streams);
+        self.products[counter] += vectors as u64;
+        Ok(y)
+    }
+
+    /// `W^T d` for each of the vectors in `d` (`[batch][d_out]`), through the backward periphery, which has no bound management.
+    pub fn backward(&mut self, pool: &Pool, d: &[f32]) -> Result<Vec<f32>> {
+        let vectors = self.check_vectors("d", d, self.rows)?;
+        let streams = Streams { inp: self.run.of(Use::BackwardIn), out: self.run.of(Use::BackwardOut), first: self.products[2] };
+        let y = self.through(pool, d, false, streams);
+        self.products[2] += vectors as u64;
+        Ok(y)
+    }
+
+    fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams) -> Vec<f32> {
+        self.refresh_composite();
+        let matrix = Matrix { values: self.composite(), rows: self.rows, columns: self.columns, forward };
+        // A purely digital weight has no periphery.
+        if self.plan.weight.iter().all(|term| matches!(term.place, Place::Digital(_))) {
+            let lines_out = if forward { self.rows } else { self.columns };
+            let lines_in = if forward { self.columns } else { self.rows };
+            let mut y = vec![0.0; x.len() / lines_in * lines_out];
+            multiply(self.isa, pool, matrix, x, &mut y);
+            return y;
+        }
+        let io = if forward { &self.forward } else { &self.backward };
+        product(self.isa, pool, io, matrix, x, streams, forward)
+    }
+
+    /// One mini-batch: `x` is `[m][d_in]`, `d` is `[m][d_out]` and holds the gradient of the mean loss. More than [`MAX_VECTORS`] count as several.
+    pub fn update(&mut self, pool: &Pool, x: &[f32], d: &[f32], lr: f64) -> Result<()> {
+        self.check_update(x, d, lr)?;
+        for (x, d) in x.chunks(MAX_VECTORS * self.columns).zip(d.chunks(MAX_VECTORS * self.rows)) {
+            let Self { plan, pulses, arrays, digital, counters, .. } = self;
+            let (isa, rows, columns) = (self.isa, self.rows, self.columns);
+            Executor { isa, pool, plan, pulses, rows, columns, arrays, digital, counters }.update(x, d, lr);
+        }
+        self.composite_is_fresh = false;
+        Ok(())
+    }
+
+    /// What [`Tile::update`] would refuse.
+    pub fn check_update(&self, x: &[f32], d: &[f32], lr: f64) -> Result<()> {
+        let vectors = self.check_vectors("x", x, self.columns)?;
+        let errors = self.check_vectors("d", d, self.rows)?;
+        if vectors != errors {
+            return Err(Error::value("d", format_args!("{errors} vectors"), format_args!("{vectors}, one for each of x")));
+        }
+        if !lr.is_finite() {
+            return Err(Error::value("lr", lr, "a finite number"));
+        }
+        Ok(())
+    }
+
+    fn check_vectors(&self, field: &str, values: &[f32], lines: usize) -> Result<usize> {
+        if values.is_empty() || !values.len().is_multiple_of(lines) {
+            return Err(Error::value(field, format_args!("{} values", values.len()), format_args!("one or more vectors of {lines}")));
+        }
+        check_finite(field, values)?;
+        Ok(values.len() / lines)
+    }
+}
+
+/// Weights.
+impl Tile {
+    /// The one array that is the whole weight, as it is stored.
+    fn plain(&self) -> Option<&[f32]> {
+        let mut terms = self.plan.weight.iter().filter(|term| term.factor != 0.0);
+        match (terms.next(), terms.next()) {
+            (Some(term), None) if term.factor == 1.0 => match term.place {
+                Place::Array(at) if self.arrays[at].is_plain() => Some(&self.arrays[at].values),
+                Place::Digital(at) => Some(&self.digital[at]),
+                Place::Array(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn composite(&self) -> &[f32] {
+        self.plain().unwrap_or(&self.composite)
+    }
+
+    /// `sum of factor * matrix`, terms in order, those with factor 0 left out.
+    fn refresh_composite(&mut self) {
+        if self.composite_is_fresh || self.plain().is_some() {
+            return;
+        }
+        let mut sum: Vec<f32> = std::mem::take(&mut self.composite);
+        sum.resize(self.rows * self.columns, 0.0);
+        let mut first = true;
+        for term in self.plan.weight.iter().filter(|term| term.factor != 0.0) {
+            let mut add = |value: &dyn Fn(usize) -> f32| {
+                for (at, s) in sum.iter_mut().enumerate() {
+                    let v = term.factor * value(at);
+                    *s = if first { v } else { *s + v };
+                }
+            };
+            match term.place {
+                Place::Array(at) => add(&|i| self.arrays[at].seen(i)),
+                Place::Digital(at) => add(&|i| self.digital[at][i]),
+            }
+            first = false;
+        }
+        self.composite = sum;
+        self.composite_is_fresh = true;
+    }
+
+    /// A copy of the weight that the network sees.
+    pub fn weights(&mut self) -> Vec<f32> {
+        self.refresh_composite();
+        self.composite().to_vec()
+    }
+
+    /// Puts `w` (divided by its factor, clipped to each cell's bounds) into the last term of the weight and zero into all else.
+    pub fn set_weights(&mut self, w: &[f32]) -> Result<()> {
+        check_matrix("weights", w, self.rows, self.columns)?;
+        self.arrays.iter_mut().for_each(|array| array.fill(0.0));
+        self.digital.iter_mut().for_each(|matrix| matrix.fill(0.0));
+        let last = self.plan.weight[self.plan.weight.len() - 1];
+        let scaled = w.iter().map(|w| w / last.factor);
+        match last.place {
+            Place::Array(at) => self.arrays[at].set(scaled),
+            Place::Digital(at) => self.digital[at] = scaled.collect(),
+        }
+        self.composite_is_fresh = false;
+        Ok(())
+    }
+
+    /// A copy of an array as the network sees it, or of a digital matrix.
+    pub fn matrix(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(match self.plan.place("array", name)? {
+            Place::Array(at) => (0..self.rows * self.columns).map(|i| self.arrays[at].seen(i)).collect(),
+            Place::Digital(at) => self.digital[at].clone(),
+        })
+    }
+
+    /// Sets an array (clipped to each cell's bounds) or a digital matrix.
+    pub fn set_matrix(&mut self, name: &str, w: &[f32]) -> Result<()> {
+        let place = self.plan.place("array", name)?;
+        check_matrix(name, w, self.rows, self.columns)?;
+        match place {
+            Place::Array(at) => self.arrays[at].set(w.iter().copied()),
+            Place::Digital(at) => self.digital[at].copy_from_slice(w),
+        }
+        self.composite_is_fresh = false;
+        Ok(())
+    }
+
+    fn array(&self, name: &str) -> Result<usize> {
+        match self.plan.place("array", name)? {
+            Place::Array(at) => Ok(at),
+            Place::Digital(_) => Err(Error::value("array", format_args!("{name:?} (digital)"), self.plan.arrays.join(", "))),
+        }
+    }
+
+    /// The device of an array.
+    pub fn device(&self, name: &str) -> Result<&Device> {
+        Ok(&self.arrays[self.array(name)?].device)
+    }
+
+    /// A copy of a per-cell parameter of an array.
+    pub fn parameter(&self, array: &str, name: &str) -> Result<Vec<f32>> {
+        self.arrays[self.array(array)?].parameter(name)
+    }
+
+    /// Sets a per-cell parameter; stored values are clipped to the bounds then in force.
+    pub fn set_parameter(&mut self, array: &str, name: &str, values: &[f32]) -> Result<()> {
+        let at = self.array(array)?;
+        self.composite_is_fresh = false;
+        self.arrays[at].set_parameter(name, values)
+    }
+}
+
+/// Saved state.
+impl Tile {
+    /// Everything needed to go on bit for bit, by name.
+    pub fn state(&self) -> Vec<(String, State)> {
+        let mut state = Vec::new();
+        for array in &self.arrays {
+            state.push((format!("{}.values", array.name), State::Values(array.values.clone())));
+            for (name, plane) in array.device.parameter_names().iter().zip(&array.cells.planes) {
+                let values = match plane {
+                    crate::device::Plane::Uniform(v) => vec![*v],
+                    crate::device::Plane::Dense(values) => values.clone(),
+                };
+                state.push((format!("{}.{name}", array.name), State::Values(values)));
+            }
+        }
+        for (name, matrix) in self.plan.digital.iter().zip(&self.digital) {
+            state.push((format!("{name}.values"), State::Values(matrix.clone())));
+        }
+        let mut counts = vec![self.counters.vectors, self.counters.batches];
+        counts.extend(self.products);
+        for transfer in &self.counters.transfers {
+            counts.extend([transfer.pointer, transfer.events, transfer.since]);
+        }
+        state.push(("counters".into(), State::Counts(counts)));
+        state
+    }
+
+    /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
+    pub fn load_state(&mut self, mut state: Vec<(String, State)>) -> Result<()> {
+        let mut take = |name: &str| {
+            let at = state.iter().position(|(n, _)| n == name);
+            at.map(|at| state.swap_remove(at).1).ok_or_else(|| Error::new(format!("state.{name}"), "is missing"))
+        };
+        let mut values = |name: &str| match take(name)? {
+            State::Values(values) => Ok(values),
+            State::Counts(_) => Err(Error::new(format!("state.{name}"), "holds counters, allowed: float32 values")),
+        };
+        let mut next = self.clone();
+        for array in &mut next.arrays {
+            let stored = values(&format!("{}.values", array.name))?;
+            let names = array.device.parameter_names();
+            let planes: Result<Vec<_>> = names.iter().map(|name| values(&format!("{}.{name}", array.name))).collect();
+            array.restore(stored, planes?).map_err(|e| e.within("state"))?;
+        }
+        for (name, matrix) in self.plan.digital.iter().zip(&mut next.digital) {
+            let stored = values(&format!("{name}.values"))?;
+            check_matrix(name, &stored, self.rows, self.columns).map_err(|e| e.within("state"))?;
+            *matrix = stored;
+        }
+        let expected = 5 + 3 * self.counters.transfers.len();
+        match take("counters")? {
+            State::Counts(counts) if counts.len() == expected => {
+                (next.counters.vectors, next.counters.batches) = (counts[0], counts[1]);
+                next.products.copy_from_slice(&counts[2..5]);
+                for (transfer, counts) in next.counters.transfers.iter_mut().zip(counts[5..].chunks_exact(3)) {
+                    *transfer = TransferCounters { pointer: counts[0] % self.columns as u64, events: counts[1], since: counts[2] };
+                }
+            }
+            _ => return Err(Error::new("state.counters", format!("is not what this tile has, allowed: {expected} counts"))),
+        }
+        if let Some((name, _)) = state.first() {
+            return Err(Error::new(format!("state.{name}"), "is unknown to this tile"));
+        }
+        next.composite_is_fresh = false;
+        *self = next;
+        Ok(())
+    }
+}

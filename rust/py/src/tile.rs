@@ -1,0 +1,194 @@
+//! The tile as Python sees it.
+
+use crate::convert::{matrix, setting, to_matrix, value_error, values};
+use crate::threads::{isa, pool};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
+use ohmgrad_core::error::{Error, Result};
+use ohmgrad_core::fields::Value;
+use ohmgrad_core::pool::Pool;
+use ohmgrad_core::tile::{self, MAX_VECTORS, State, TileSettings};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::sync::Mutex;
+
+/// A crossbar with its algorithm.
+#[pyclass(frozen, module = "ohmgrad._core")]
+pub struct Tile {
+    inner: Mutex<tile::Tile>,
+    #[pyo3(get)]
+    d_out: usize,
+    #[pyo3(get)]
+    d_in: usize,
+}
+
+impl Tile {
+    /// The one way to the core: detach, lock, work, release, attach.
+    fn with<T: Send>(&self, py: Python<'_>, work: impl Send + FnOnce(&mut tile::Tile, &Pool) -> Result<T>) -> PyResult<T> {
+        let pool = pool()?;
+        py.detach(|| {
+            let mut tile = self
+                .inner
+                .lock()
+                .map_err(|_| PyRuntimeError::new_err("the tile was abandoned half way through an earlier call that failed"))?;
+            work(&mut tile, &pool).map_err(value_error)
+        })
+    }
+
+    /// The rows of an array with `lines` columns.
+    fn vectors<'a>(field: &str, array: &'a PyReadonlyArray2<'_, f32>, lines: usize) -> PyResult<&'a [f32]> {
+        if array.shape()[1] != lines || array.shape()[0] == 0 {
+            let [rows, columns] = [array.shape()[0], array.shape()[1]];
+            return Err(PyValueError::new_err(format!("{field} has shape ({rows}, {columns}), allowed: (1 or more, {lines})")));
+        }
+        Ok(array.as_slice()?)
+    }
+
+    /// A matrix of the tile's own shape.
+    fn whole<'py>(&self, field: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray2<'py, f32>> {
+        let array = matrix(field, object)?;
+        let [rows, columns] = [array.shape()[0], array.shape()[1]];
+        if [rows, columns] != [self.d_out, self.d_in] {
+            let allowed = format!("({}, {})", self.d_out, self.d_in);
+            return Err(PyValueError::new_err(format!("{field} has shape ({rows}, {columns}), allowed: {allowed}")));
+        }
+        Ok(array)
+    }
+}
+
+#[pymethods]
+impl Tile {
+    #[new]
+    #[pyo3(signature = (d_out, d_in, devices, plan, forward, backward, pulses, seeds, path))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        d_out: usize,
+        d_in: usize,
+        devices: &Bound<'_, PyAny>,
+        plan: &Bound<'_, PyAny>,
+        forward: &Bound<'_, PyAny>,
+        backward: &Bound<'_, PyAny>,
+        pulses: &Bound<'_, PyAny>,
+        seeds: (u64, u64),
+        path: String,
+    ) -> PyResult<Self> {
+        let Value::Map(devices) = setting("devices", devices)? else {
+            return Err(PyValueError::new_err("devices is not a mapping, allowed: a device for every array, by name"));
+        };
+        let settings = TileSettings {
+            d_out,
+            d_in,
+            devices,
+            plan: setting("plan", plan)?,
+            forward: setting("forward", forward)?,
+            backward: setting("backward", backward)?,
+            pulses: setting("pulses", pulses)?,
+            seeds,
+            path,
+            isa: isa()?,
+        };
+        let inner = py.detach(|| tile::Tile::new(settings)).map_err(value_error)?;
+        Ok(Self { inner: Mutex::new(inner), d_out, d_in })
+    }
+
+    fn forward<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, training: bool) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let x = matrix("x", x)?;
+        let vectors = Self::vectors("x", &x, self.d_in)?;
+        let y = self.with(py, |tile, pool| tile.forward(pool, vectors, training))?;
+        to_matrix(py, y, self.d_out)
+    }
+
+    fn backward<'py>(&self, py: Python<'py>, d: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let d = matrix("d", d)?;
+        let vectors = Self::vectors("d", &d, self.d_out)?;
+        let y = self.with(py, |tile, pool| tile.backward(pool, vectors))?;
+        to_matrix(py, y, self.d_in)
+    }
+
+    fn update(&self, py: Python<'_>, x: &Bound<'_, PyAny>, d: &Bound<'_, PyAny>, lr: f64) -> PyResult<()> {
+        let (x, d) = (matrix("x", x)?, matrix("d", d)?);
+        let (x, d) = (Self::vectors("x", &x, self.d_in)?, Self::vectors("d", &d, self.d_out)?);
+        if x.len() <= MAX_VECTORS * self.d_in {
+            return self.with(py, |tile, pool| tile.update(pool, x, d, lr));
+        }
+        // The parts count as calls of their own, and between them Ctrl-C is seen; all is checked before the first.
+        self.with(py, |tile, _| tile.check_update(x, d, lr))?;
+        for (x, d) in x.chunks(MAX_VECTORS * self.d_in).zip(d.chunks(MAX_VECTORS * self.d_out)) {
+            self.with(py, |tile, pool| tile.update(pool, x, d, lr))?;
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+
+    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let w = self.with(py, |tile, _| Ok(tile.weights()))?;
+        to_matrix(py, w, self.d_in)
+    }
+
+    fn set_weights(&self, py: Python<'_>, w: &Bound<'_, PyAny>) -> PyResult<()> {
+        let w = self.whole("weights", w)?;
+        let w = w.as_slice()?;
+        self.with(py, |tile, _| tile.set_weights(w))
+    }
+
+    fn matrix<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let w = self.with(py, |tile, _| tile.matrix(name))?;
+        to_matrix(py, w, self.d_in)
+    }
+
+    fn set_matrix(&self, py: Python<'_>, name: &str, w: &Bound<'_, PyAny>) -> PyResult<()> {
+        let w = self.whole(name, w)?;
+        let w = w.as_slice()?;
+        self.with(py, |tile, _| tile.set_matrix(name, w))
+    }
+
+    fn parameters(&self, py: Python<'_>, array: &str) -> PyResult<Vec<&'static str>> {
+        self.with(py, |tile, _| Ok(tile.device(array)?.parameter_names()))
+    }
+
+    fn parameter<'py>(&self, py: Python<'py>, array: &str, name: &str) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let values = self.with(py, |tile, _| tile.parameter(array, name))?;
+        to_matrix(py, values, self.d_in)
+    }
+
+    fn set_parameter(&self, py: Python<'_>, array: &str, name: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = self.whole(name, values)?;
+        let values = values.as_slice()?;
+        self.with(py, |tile, _| tile.set_parameter(array, name, values))
+    }
+
+    fn granularity(&self, py: Python<'_>, array: &str) -> PyResult<f64> {
+        self.with(py, |tile, _| Ok(tile.device(array)?.granularity()))
+    }
+
+    fn n_states(&self, py: Python<'_>, array: &str) -> PyResult<f64> {
+        self.with(py, |tile, _| Ok(tile.device(array)?.n_states()))
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let state = self.with(py, |tile, _| Ok(tile.state()))?;
+        let out = PyDict::new(py);
+        for (name, part) in state {
+            match part {
+                State::Counts(counts) => out.set_item(name, PyArray1::from_vec(py, counts))?,
+                State::Values(values) if values.len() == 1 => out.set_item(name, PyArray1::from_vec(py, values))?,
+                State::Values(values) => out.set_item(name, to_matrix(py, values, self.d_in)?)?,
+            }
+        }
+        Ok(out)
+    }
+
+    fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let mut parts = Vec::new();
+        for (name, value) in state {
+            let name: String = name.extract()?;
+            let part = match value.extract::<numpy::PyReadonlyArray1<u64>>() {
+                Ok(counts) => State::Counts(counts.as_array().to_vec()),
+                Err(_) => State::Values(values(&name, &value)?.as_slice()?.to_vec()),
+            };
+            parts.push((name, part));
+        }
+        self.with(py, |tile, _| tile.load_state(parts).map_err(|e: Error| e))
+    }
+}
