@@ -68,6 +68,11 @@ pub trait Model: Send + Sync {
         None
     }
 
+    /// Whether cycle noise scales with the response unless said otherwise.
+    fn mult_noise(&self) -> bool {
+        true
+    }
+
     /// Size of a pulse at zero, relative to `dw_min`.
     fn granularity(&self) -> f64 {
         1.0
@@ -138,7 +143,7 @@ impl Common {
             dw_min_dtod: fields.real("dw_min_dtod", 0.0, ANY)?,
             dw_min_dtod_log_normal: fields.switch("dw_min_dtod_log_normal", false)?,
             dw_min_std: fields.real("dw_min_std", 0.0, ANY)?,
-            mult_noise: fields.switch("mult_noise", true)?,
+            mult_noise: fields.switch("mult_noise", model.mult_noise())?,
             up_down: fields.real("up_down", 0.0, -1.0..=1.0)?,
             up_down_dtod: fields.real("up_down_dtod", 0.0, ANY)?,
             w_max,
@@ -273,7 +278,11 @@ impl Device {
         }
         for _ in 0..200 {
             let middle = 0.5 * (low + high);
-            if gap(middle) > 0.0 { high = middle } else { low = middle }
+            match gap(middle) {
+                0.0 => return Some(middle),
+                g if g > 0.0 => high = middle,
+                _ => low = middle,
+            }
         }
         Some(0.5 * (low + high))
     }
@@ -288,12 +297,16 @@ impl Device {
 
     /// Draws the cells of a `rows x columns` array from its device stream.
     pub(crate) fn draw(&self, key: Key, rows: usize, columns: usize) -> Cells {
-        let names = self.parameter_names().len();
-        let mut planes = vec![Vec::with_capacity(rows * columns); names];
+        let z = |row: usize, column: usize| move |p: u64| key.child(p).child(row as u64).normal(column as u32, 0);
+        // Cells without spread draw nothing and are all alike: the parameters of one stand for all.
+        let first = self.draw_cell(&|_| 0.0);
+        if first == self.draw_cell(&|_| 1.0) {
+            return Cells { planes: first[..self.parameter_names().len()].iter().map(|v| Plane::Uniform(*v)).collect() };
+        }
+        let mut planes = vec![Vec::with_capacity(rows * columns); self.parameter_names().len()];
         for row in 0..rows {
             for column in 0..columns {
-                let z = |p: u64| key.child(p).child(row as u64).normal(column as u32, 0);
-                let values = self.draw_cell(&z);
+                let values = self.draw_cell(&z(row, column));
                 for (plane, value) in planes.iter_mut().zip(values) {
                     plane.push(value);
                 }

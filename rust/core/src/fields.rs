@@ -60,11 +60,11 @@ impl Fields {
         Err(Error::value(&format!("{}.{name}", self.owner), value, allowed))
     }
 
-    /// A finite number in `range`, or `default` if it was not given.
+    /// A number in `range` that `f32` can hold, or `default` if it was not given.
     pub fn real(&mut self, name: &'static str, default: f64, range: RangeInclusive<f64>) -> Result<f64> {
         let value = self.take(name).unwrap_or(Value::Real(default));
         match value {
-            Value::Real(v) if v.is_finite() && range.contains(&v) => Ok(v),
+            Value::Real(v) if (v as f32).is_finite() && range.contains(&v) => Ok(v),
             other => self.fail(name, &other, &describe(&range)),
         }
     }
@@ -98,12 +98,12 @@ impl Fields {
         self.fail(name, &value, &names.join(", "))
     }
 
-    /// A list of finite numbers in `range`; it must be given.
+    /// A list of numbers in `range` that `f32` can hold; it must be given.
     pub fn reals(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Result<Vec<f64>> {
         self.list(name)?
             .into_iter()
             .map(|v| match v {
-                Value::Real(v) if v.is_finite() && range.contains(&v) => Ok(v),
+                Value::Real(v) if (v as f32).is_finite() && range.contains(&v) => Ok(v),
                 other => self.fail(name, &other, &describe(&range)),
             })
             .collect()
@@ -145,9 +145,9 @@ impl Fields {
 
 fn describe(range: &RangeInclusive<f64>) -> String {
     match (range.start().is_finite(), range.end().is_finite()) {
-        (true, true) => format!("{} to {}", range.start(), range.end()),
-        (true, false) => format!("a finite number >= {}", range.start()),
-        (false, true) => format!("a finite number <= {}", range.end()),
-        (false, false) => "a finite number".into(),
+        (true, true) => format!("{:?} to {:?}", range.start(), range.end()),
+        (true, false) => format!("{:?} or more, finite in float32", range.start()),
+        (false, true) => format!("{:?} or less, finite in float32", range.end()),
+        (false, false) => "a number finite in float32".into(),
     }
 }

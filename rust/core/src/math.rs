@@ -3,10 +3,11 @@
 //! Built from IEEE `+ - * /`, square root and integer operations in a fixed written order and never fused, so every processor, every
 //! vector width and the NumPy reference give the same bits. Polynomials are minimax fits; `tests/math.rs` holds the error bounds.
 
+use std::f32::consts::LOG2_E;
+
 /// ln 2 with so few bits that `n * LN2_HI` is exact for |n| < 2^14, and what is missing.
 const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -2.121_944_4e-4;
-const LOG2_E: f32 = 1.442_695;
 /// Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even, for |x| < 2^22.
 const ROUND: f32 = 12_582_912.0;
 /// pi / 2 in three parts of few bits (Cody and Waite).

@@ -16,7 +16,7 @@
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::rint;
-use crate::pool::Pool;
+use crate::pool::Machine;
 use crate::rng::{Key, add_normals};
 use crate::simd::{Isa, Kernel, LANES, clip};
 
@@ -163,12 +163,12 @@ struct Vector {
 
 /// Products of all vectors of `x` (`[batch][lines in]`) with `matrix`; returns `[batch][lines out]`.
 /// `manage_bounds` is false for the backward product, which has no bound management.
-pub(crate) fn product(isa: Isa, pool: &Pool, io: &Io, matrix: Matrix, x: &[f32], streams: Streams, manage_bounds: bool) -> Vec<f32> {
+pub(crate) fn product(machine: Machine, io: &Io, matrix: Matrix, x: &[f32], streams: Streams, manage_bounds: bool) -> Vec<f32> {
     let (lines_in, lines_out) = if matrix.forward { (matrix.columns, matrix.rows) } else { (matrix.rows, matrix.columns) };
     let batch = x.len() / lines_in;
     let mut y = vec![0f32; batch * lines_out];
     if io.is_perfect {
-        multiply(isa, pool, matrix, x, &mut y);
+        multiply(machine, matrix, x, &mut y);
         if io.out_scale != 1.0 {
             y.iter_mut().for_each(|v| *v *= io.out_scale);
         }
@@ -187,7 +187,7 @@ pub(crate) fn product(isa: Isa, pool: &Pool, io: &Io, matrix: Matrix, x: &[f32],
             let from = inputs.len();
             inputs.extend_from_slice(&x[v.index * lines_in..][..lines_in]);
             let key = streams.inp.child(streams.first + v.index as u64).child(v.pass);
-            isa.run(InputChain {
+            machine.isa.run(InputChain {
                 v: &mut inputs[from..],
                 scale: 1.0 / v.scale(),
                 step: step_in,
@@ -198,14 +198,14 @@ pub(crate) fn product(isa: Isa, pool: &Pool, io: &Io, matrix: Matrix, x: &[f32],
         }
         outputs.clear();
         outputs.resize(open.len() * lines_out, 0.0);
-        multiply(isa, pool, matrix, &inputs, &mut outputs);
+        multiply(machine, matrix, &inputs, &mut outputs);
         let mut again = Vec::new();
         for (v, z) in open.into_iter().zip(outputs.chunks_exact_mut(lines_out)) {
             let key = streams.out.child(streams.first + v.index as u64).child(v.pass);
             let mut over = false;
             let y = &mut y[v.index * lines_out..][..lines_out];
             let back = io.out_scale * v.scale();
-            isa.run(OutputChain { z, y, step: step_out, bound: io.out_bound, noise: io.out_noise, key, back, over: &mut over });
+            machine.isa.run(OutputChain { z, y, step: step_out, bound: io.out_bound, noise: io.out_noise, key, back, over: &mut over });
             if over && manage_bounds && io.may_repeat(v.r, step_in) {
                 again.push(Vector { r: 2.0 * v.r, pass: v.pass + 1, ..v });
             }
@@ -347,7 +347,7 @@ impl Kernel for OutputChain<'_> {
 }
 
 /// `y[b][i] = sum_j W[i][j] v[b][j]` (forward) or `y[b][j] = sum_i W[i][j] v[b][i]`, each sum from left to right.
-pub(crate) fn multiply(isa: Isa, pool: &Pool, matrix: Matrix, v: &[f32], y: &mut [f32]) {
+pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32], y: &mut [f32]) {
     let Matrix { values, rows, columns, forward } = matrix;
     let lines_in = if forward { columns } else { rows };
     let batch = v.len() / lines_in;

@@ -1,6 +1,7 @@
 //! Threads: a pool is an argument, never a global. Work is split by rows or lines, never within a sum, so the bits do not depend on it.
 
 use crate::error::{Error, Result};
+use crate::simd::Isa;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -11,6 +12,13 @@ pub struct Pool {
     threads: usize,
     split_threshold: AtomicUsize,
     rows: Vec<AtomicU64>,
+}
+
+/// What kernels run on: an instruction set and the worker threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) pool: &'a Pool,
 }
 
 /// Entering the pool costs some 10 us, about this many cell visits.

@@ -35,4 +35,7 @@ impl Model for ExponentialResponse {
     fn bounds(&self) -> Option<(f64, f64)> {
         Some((self.tau, -self.tau))
     }
+    fn mult_noise(&self) -> bool {
+        false
+    }
 }

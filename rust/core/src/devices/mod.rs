@@ -42,6 +42,10 @@ macro_rules! models {
                 match self { $(AnyModel::$name(model) => model.bounds(),)* }
             }
 
+            pub(crate) fn mult_noise(&self) -> bool {
+                match self { $(AnyModel::$name(model) => model.mult_noise(),)* }
+            }
+
             pub(crate) fn granularity(&self) -> f64 {
                 match self { $(AnyModel::$name(model) => model.granularity(),)* }
             }

@@ -36,4 +36,7 @@ impl Model for PowerResponse {
     fn bounds(&self) -> Option<(f64, f64)> {
         Some((self.tau, -self.tau))
     }
+    fn mult_noise(&self) -> bool {
+        false
+    }
 }

@@ -44,4 +44,7 @@ impl Model for SoftBoundsReference {
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         SoftBounds.response(cell, v, up)
     }
+    fn mult_noise(&self) -> bool {
+        false
+    }
 }

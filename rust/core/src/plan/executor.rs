@@ -6,11 +6,12 @@
 
 use super::{Every, Place, Plan, Term, Transfer};
 use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
-use crate::pool::Pool;
-use crate::pulse::trains::{Trains, entry_starts};
-use crate::pulse::{PulseTrain, PulseType, Scale, exact, kernel};
+use crate::pool::Machine;
+use crate::pulse::kernel::{self, Coincidences};
+use crate::pulse::trains::{Side, Trains, entry_starts};
+use crate::pulse::{PulseTrain, PulseType, Scale, exact};
 use crate::rng::Use;
-use crate::simd::{Isa, LANES};
+use crate::simd::LANES;
 use crate::tile::array::Array;
 use std::ops::Range;
 
@@ -34,8 +35,7 @@ pub(crate) struct TransferCounters {
 
 /// What an update works on.
 pub(crate) struct Executor<'a> {
-    pub(crate) isa: Isa,
-    pub(crate) pool: &'a Pool,
+    pub(crate) machine: Machine<'a>,
     pub(crate) plan: &'a Plan,
     pub(crate) pulses: &'a PulseTrain,
     pub(crate) rows: usize,
@@ -43,6 +43,9 @@ pub(crate) struct Executor<'a> {
     pub(crate) arrays: &'a mut [Array],
     pub(crate) digital: &'a mut [Vec<f32>],
     pub(crate) counters: &'a mut Counters,
+    pub(crate) lr: f64,
+    /// Vectors that this tile had seen before the call.
+    pub(crate) first_vector: u64,
 }
 
 struct Event {
@@ -55,27 +58,40 @@ struct Event {
 
 impl Executor<'_> {
     /// One mini-batch: `x` is `[m][columns]`, `d` is `[m][rows]`.
-    pub(crate) fn update(&mut self, x: &[f32], d: &[f32], lr: f64) {
+    pub(crate) fn update(&mut self, x: &[f32], d: &[f32]) {
         let m = x.len() / self.columns;
-        let first_vector = self.counters.vectors;
         let events = self.schedule(m);
-        let mut gradient = self.prepare_gradient(x, d, lr, first_vector);
-        // With a single part and no write to the same array, ordinals simply start at 0.
-        let mut ordinals: Vec<Option<Vec<u32>>> = vec![None; self.arrays.len()];
-        if !events.is_empty() {
-            ordinals.iter_mut().for_each(|o| *o = Some(vec![0; self.rows * self.columns]));
-        }
+        let mut gradient = self.prepare_gradient(x, d);
+        let mut ordinals = self.ordinals(&events, m);
         let mut done = 0;
         for event in &events {
             if event.after > done {
-                self.run_gradient(&mut gradient, x, d, done..event.after, first_vector, &mut ordinals);
+                self.run_gradient(&mut gradient, x, d, done..event.after, &mut ordinals);
                 done = event.after;
             }
-            self.run_event(event, lr, first_vector, &mut ordinals);
+            self.run_event(event, &mut ordinals);
         }
         if done < m {
-            self.run_gradient(&mut gradient, x, d, done..m, first_vector, &mut ordinals);
+            self.run_gradient(&mut gradient, x, d, done..m, &mut ordinals);
         }
+    }
+
+    /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
+    fn ordinals(&self, events: &[Event], m: usize) -> Vec<Option<Vec<u32>>> {
+        let mut cuts: Vec<usize> = events.iter().map(|event| event.after).filter(|after| *after < m).collect();
+        cuts.dedup();
+        let several = |array: usize| {
+            let gradient = if self.plan.gradient.target == Place::Array(array) { 1 + cuts.len() } else { 0 };
+            let mut written: Vec<usize> = Vec::new();
+            for event in events {
+                let writes = self.plan.transfers[event.transfer].steps.iter().filter(|step| step.target == array).count();
+                (0..writes).for_each(|_| written.extend(&event.lines));
+            }
+            written.sort_unstable();
+            let again = written.windows(2).any(|pair| pair[0] == pair[1]);
+            gradient + usize::from(!written.is_empty()) + usize::from(again) > 1
+        };
+        (0..self.arrays.len()).map(|array| several(array).then(|| vec![0; self.rows * self.columns])).collect()
     }
 
     /// The events of the next `m` vectors; counters move on.
@@ -121,8 +137,8 @@ enum GradientWork {
 }
 
 impl Executor<'_> {
-    fn prepare_gradient(&self, x: &[f32], d: &[f32], lr: f64, first_vector: u64) -> GradientWork {
-        let rate = self.plan.gradient.rate.at(lr);
+    fn prepare_gradient(&self, x: &[f32], d: &[f32]) -> GradientWork {
+        let rate = self.plan.gradient.rate.at(self.lr);
         let Place::Array(target) = self.plan.gradient.target else {
             return GradientWork::Exact { rate: rate as f32 };
         };
@@ -140,10 +156,10 @@ impl Executor<'_> {
             .collect();
         let draw = |values: &[f32], lines: usize, purpose: Use, amplify: fn(&Scale) -> f64, flip: bool| {
             let key = array.run.of(purpose);
-            let keys: Vec<_> = (0..scales.len()).map(|b| key.child(first_vector + b as u64)).collect();
+            let keys: Vec<_> = (0..scales.len()).map(|b| key.child(self.first_vector + b as u64)).collect();
             let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
             let amplify: Vec<_> = scales.iter().map(amplify).collect();
-            Trains::draw(self.isa, self.pool, values, lines, &bl, &amplify, &keys, flip)
+            Trains::draw(self.machine, &Side { values, lines, bl: &bl, amplify: &amplify, keys: &keys, flip })
         };
         GradientWork::Pulses {
             x: draw(x, self.columns, Use::TrainX, |s| s.x, false),
@@ -152,34 +168,27 @@ impl Executor<'_> {
         }
     }
 
-    fn run_gradient(
-        &mut self,
-        work: &mut GradientWork,
-        x: &[f32],
-        d: &[f32],
-        vectors: Range<usize>,
-        first_vector: u64,
-        ordinals: &mut [Option<Vec<u32>>],
-    ) {
+    fn run_gradient(&mut self, work: &mut GradientWork, x: &[f32], d: &[f32], vectors: Range<usize>, ordinals: &mut [Option<Vec<u32>>]) {
         let x_part = &x[vectors.start * self.columns..vectors.end * self.columns];
         let d_part = &d[vectors.start * self.rows..vectors.end * self.rows];
         match (work, self.plan.gradient.target) {
             (GradientWork::Pulses { x, d, starts }, Place::Array(target)) => {
                 let entries = starts[vectors.start]..starts[vectors.end];
                 let array = &mut self.arrays[target];
-                kernel::pulse(self.isa, self.pool, array, x, d, entries, first_vector, ordinals[target].as_mut());
+                let key = array.pulse_key(self.first_vector);
+                kernel::pulse(self.machine, array, Coincidences { x, d, entries, key }, ordinals[target].as_mut());
             }
             (GradientWork::Exact { rate }, Place::Array(target)) => {
-                exact::update(self.isa, self.pool, &mut self.arrays[target], self.pulses.pulse_type, x_part, d_part, *rate);
+                exact::update(self.machine, &mut self.arrays[target], self.pulses.pulse_type, x_part, d_part, *rate);
             }
             (GradientWork::Exact { rate }, Place::Digital(target)) => {
-                exact::add(self.isa, self.pool, &mut self.digital[target], x_part, d_part, self.columns, *rate);
+                exact::add(self.machine, &mut self.digital[target], x_part, d_part, self.columns, *rate);
             }
             (GradientWork::Pulses { .. }, Place::Digital(_)) => unreachable!("digital targets take exact increments"),
         }
     }
 
-    fn run_event(&mut self, event: &Event, lr: f64, first_vector: u64, ordinals: &mut [Option<Vec<u32>>]) {
+    fn run_event(&mut self, event: &Event, ordinals: &mut [Option<Vec<u32>>]) {
         let plan = self.plan;
         let transfer = &plan.transfers[event.transfer];
         let chain = ReadChain::new(&transfer.io);
@@ -191,7 +200,7 @@ impl Executor<'_> {
             .collect();
         for (&line, sums) in event.lines.iter().zip(&sums) {
             for (index, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
-                self.write_column(event, index, step, line, u, lr, first_vector, &mut ordinals[step.target]);
+                self.write_column(event, index, step, line, u, &mut ordinals[step.target]);
             }
         }
     }
@@ -222,33 +231,22 @@ impl Executor<'_> {
             let mut x = vec![0.0; self.columns];
             x[line] = 1.0;
             let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0 };
-            return product(self.isa, self.pool, &transfer.io, matrix, &x, streams, false);
+            return product(self.machine, &transfer.io, matrix, &x, streams, false);
         }
         let mut z: Vec<f32> = (0..self.rows).map(|row| array.seen(row * self.columns + line)).collect();
-        chain.read(self.isa, &mut z, key(Use::ReadOut).child(0).child(0));
+        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0));
         z
     }
 
     /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line, `d = -u`.
-    #[allow(clippy::too_many_arguments)]
-    fn write_column(
-        &mut self,
-        event: &Event,
-        index: usize,
-        step: &super::Write,
-        line: usize,
-        u: &[f32],
-        lr: f64,
-        first_vector: u64,
-        ordinals: &mut Option<Vec<u32>>,
-    ) {
-        let rate = step.rate.at(lr);
+    fn write_column(&mut self, event: &Event, index: usize, step: &super::Write, line: usize, u: &[f32], ordinals: &mut Option<Vec<u32>>) {
+        let rate = step.rate.at(self.lr);
         let array = &mut self.arrays[step.target];
         let d: Vec<f32> = u.iter().map(|u| -u).collect();
         let mut x = vec![0.0; self.columns];
         x[line] = 1.0;
         if step.pulses.pulse_type != PulseType::StochasticCompressed {
-            return exact::update(self.isa, self.pool, array, step.pulses.pulse_type, &x, &d, rate as f32);
+            return exact::update(self.machine, array, step.pulses.pulse_type, &x, &d, rate as f32);
         }
         let scale = step.pulses.scale(rate, array.device.granularity(), 1.0, abs_max(&d) as f64);
         if scale.bl == 0 {
@@ -258,10 +256,12 @@ impl Executor<'_> {
             let event_key = array.run.of(purpose).child(event.transfer as u64).child(index as u64).child(event.number);
             [event_key.child(line as u64)]
         };
-        let (bl, isa, pool) = ([scale.bl], self.isa, self.pool);
-        let x = Trains::draw(isa, pool, &x, self.columns, &bl, &[scale.x], &key(Use::WriteX), false);
-        let d = Trains::draw(isa, pool, &d, self.rows, &bl, &[scale.d], &key(Use::WriteD), rate < 0.0);
+        let bl = [scale.bl];
+        let x_side = Side { values: &x, lines: self.columns, bl: &bl, amplify: &[scale.x], keys: &key(Use::WriteX), flip: false };
+        let d_side = Side { values: &d, lines: self.rows, bl: &bl, amplify: &[scale.d], keys: &key(Use::WriteD), flip: rate < 0.0 };
+        let (x, d) = (Trains::draw(self.machine, &x_side), Trains::draw(self.machine, &d_side));
         let column: Vec<u32> = x.block(line / LANES).iter().map(|words| words[line % LANES]).collect();
-        kernel::pulse_column(array, line, &column, &d, first_vector, ordinals.as_mut());
+        let key = array.pulse_key(self.first_vector);
+        kernel::pulse_column(array, line, &column, &d, key, ordinals.as_mut());
     }
 }

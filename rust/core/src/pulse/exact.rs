@@ -2,12 +2,12 @@
 
 use super::PulseType;
 use crate::device::{Cells, Model, Visit, analog_step};
-use crate::pool::Pool;
-use crate::simd::{Isa, Kernel, clip};
+use crate::pool::Machine;
+use crate::simd::{Kernel, clip};
 use crate::tile::array::Array;
 
 /// `values += (-rate d) x^T` for each vector in turn.
-pub(crate) fn add(isa: Isa, pool: &Pool, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
+pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
     let rows = values.len() / columns;
     let work = values.len() * (x.len() / columns);
     let chunk = columns * pool.share(rows);
@@ -18,15 +18,15 @@ pub(crate) fn add(isa: Isa, pool: &Pool, values: &mut [f32], x: &[f32], d: &[f32
 }
 
 /// The same on an array, by one of the pulse types that need no pulses.
-pub(crate) fn update(isa: Isa, pool: &Pool, array: &mut Array, pulse_type: PulseType, x: &[f32], d: &[f32], rate: f32) {
+pub(crate) fn update(machine: Machine, array: &mut Array, pulse_type: PulseType, x: &[f32], d: &[f32], rate: f32) {
     if pulse_type == PulseType::None {
-        return add(isa, pool, &mut array.values, x, d, array.columns, rate);
+        return add(machine, &mut array.values, x, d, array.columns, rate);
     }
-    struct Go<'a>(Isa, &'a Pool, &'a mut [f32], &'a Cells, [&'a [f32]; 2], usize, f32, f32, PulseType);
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, [&'a [f32]; 2], usize, f32, f32, PulseType);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(isa, pool, values, cells, [x, d], columns, rate, dw_min, pulse_type) = self;
+            let Go(Machine { isa, pool }, values, cells, [x, d], columns, rate, dw_min, pulse_type) = self;
             let rows = values.len() / columns;
             let work = values.len() * (x.len() / columns) * 4;
             let chunk = columns * pool.share(rows);
@@ -45,10 +45,8 @@ pub(crate) fn update(isa: Isa, pool: &Pool, array: &mut Array, pulse_type: Pulse
             });
         }
     }
-    let device = array.device.clone();
-    let (dw_min, columns) = (device.dw_min(), array.columns);
-    let Array { values, cells, .. } = array;
-    device.model.visit(Go(isa, pool, values, cells, [x, d], columns, rate, dw_min, pulse_type));
+    let Array { device, columns, values, cells, .. } = array;
+    device.model.visit(Go(machine, values, cells, [x, d], *columns, rate, device.dw_min(), pulse_type));
 }
 
 struct Each<'a, F> {

@@ -5,64 +5,57 @@
 //! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
 
 use super::trains::{SLOTS, Trains};
-use crate::device::{Cell, Device, Model, Noise, Visit, cell, step};
-use crate::pool::Pool;
+use crate::device::{Cell, Cells, Model, Noise, Plane, REFERENCE, Visit, cell, step};
+use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{Isa, Kernel, LANES, select};
+use crate::simd::{Kernel, LANES, select};
 use crate::tile::array::Array;
 use std::ops::Range;
 
-/// Applies the coincidences of `x` (columns) and `d` (rows) in `entries` to all cells of `array`.
-/// `ordinals` counts the pulses of each cell within the update call; it is needed when the call has several parts.
-pub(crate) fn pulse(
-    isa: Isa,
-    pool: &Pool,
-    array: &mut Array,
-    x: &Trains,
-    d: &Trains,
-    entries: Range<usize>,
-    first_vector: u64,
-    ordinals: Option<&mut Vec<u32>>,
-) {
-    struct Go<'a>(Isa, &'a Pool, &'a mut Array, &'a Trains, &'a Trains, Range<usize>, Key, Option<&'a mut Vec<u32>>);
+/// The coincidences to apply: trains of the columns and of the rows, the entries that count, and the call's noise stream.
+#[derive(Clone)]
+pub(crate) struct Coincidences<'a> {
+    pub(crate) x: &'a Trains,
+    pub(crate) d: &'a Trains,
+    pub(crate) entries: Range<usize>,
+    pub(crate) key: Key,
+}
+
+/// Applies coincidences to all cells of `array`. `ordinals` counts the pulses of each cell within the update call; it is needed when the call has
+/// several parts.
+pub(crate) fn pulse(machine: Machine, array: &mut Array, what: Coincidences, ordinals: Option<&mut Vec<u32>>) {
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, Noise, usize, Coincidences<'a>, Option<&'a mut Vec<u32>>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(isa, pool, array, x, d, entries, key, ordinals) = self;
-            let columns = array.columns;
-            let noise = array.device.noise();
-            let work = array.values.len() * entries.len();
-            let Array { values, cells, .. } = array;
-            let rows = |at: usize, values: &mut [f32], ordinals: Option<&mut [u32]>| {
-                let part = Rows { model, noise, cells, values, ordinals, columns, first_row: at, x, d, entries: entries.clone(), key };
+            let Go(Machine { isa, pool }, values, cells, noise, columns, what, ordinals) = self;
+            let work = values.len() * what.entries.len();
+            let rows = |first_row: usize, values: &mut [f32], ordinals: Option<&mut [u32]>| {
+                let part = Rows { model, noise, cells, values, ordinals, columns, first_row, what: what.clone() };
                 if noise.sigma == 0.0 { isa.run(Quiet(part)) } else { isa.run(Noisy(part)) }
             };
-            let chunk = columns * pool.share(values.len() / columns);
+            let share = pool.share(values.len() / columns);
             match ordinals {
-                None => pool.chunks(values, chunk, work, chunk / columns, |at, values| rows(at * chunk / columns, values, None)),
-                Some(ordinals) => pool.chunk_pairs(values, ordinals, chunk, work, chunk / columns, |at, values, ordinals| {
-                    rows(at * chunk / columns, values, Some(ordinals));
+                None => pool.chunks(values, share * columns, work, share, |at, values| rows(at * share, values, None)),
+                Some(ordinals) => pool.chunk_pairs(values, ordinals, share * columns, work, share, |at, values, ordinals| {
+                    rows(at * share, values, Some(ordinals));
                 }),
             }
         }
     }
-    let device: Device = array.device.clone();
-    let key = array.pulse_key(first_vector);
-    device.model.visit(Go(isa, pool, array, x, d, entries, key, ordinals));
+    let Array { device, columns, values, cells, .. } = array;
+    device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, ordinals));
 }
 
 struct Rows<'a, M> {
     model: &'a M,
     noise: Noise,
-    cells: &'a crate::device::Cells,
+    cells: &'a Cells,
     values: &'a mut [f32],
     ordinals: Option<&'a mut [u32]>,
     columns: usize,
     first_row: usize,
-    x: &'a Trains,
-    d: &'a Trains,
-    entries: Range<usize>,
-    key: Key,
+    what: Coincidences<'a>,
 }
 
 struct Noisy<'a, M>(Rows<'a, M>);
@@ -98,7 +91,7 @@ struct Block {
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
     fn run<const NOISE: bool>(mut self) {
-        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.entries.len());
+        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.entries.len());
         let mut block = Block {
             v: [0.0; LANES],
             queue: [0; LANES],
@@ -107,11 +100,14 @@ impl<M: Model> Rows<'_, M> {
             counter: [0; LANES],
             cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
         };
+        // Cells that are all alike are loaded once.
+        let uniform = self.cells.planes.iter().all(|plane| matches!(plane, Plane::Uniform(_)));
+        let mut loaded = false;
         for row in 0..self.values.len() / self.columns {
             let line = self.first_row + row;
-            let words = self.d.block(line / LANES);
+            let words = self.what.d.block(line / LANES);
             list.clear();
-            for entry in self.entries.clone() {
+            for entry in self.what.entries.clone() {
                 let word = words[entry][line % LANES];
                 if word != 0 {
                     list.push((entry as u32, word));
@@ -120,11 +116,14 @@ impl<M: Model> Rows<'_, M> {
             if list.is_empty() {
                 continue;
             }
-            let key = self.key.child(line as u64);
+            let key = self.what.key.child(line as u64);
             for first in (0..self.columns).step_by(LANES) {
                 let lanes = LANES.min(self.columns - first);
                 let at = row * self.columns + first;
-                block.load(self.model, self.cells, line * self.columns + first, lanes);
+                if !loaded {
+                    block.load(self.model, self.cells, line * self.columns + first, lanes);
+                    loaded = uniform;
+                }
                 block.v[..lanes].copy_from_slice(&self.values[at..at + lanes]);
                 for lane in 0..LANES {
                     block.counter[lane] = ((first + lane) as u32).wrapping_mul(STEP_I);
@@ -133,7 +132,7 @@ impl<M: Model> Rows<'_, M> {
                     Some(ordinals) => block.ordinal[..lanes].copy_from_slice(&ordinals[at..at + lanes]),
                     None => block.ordinal = [0; LANES],
                 }
-                if block.work::<M, NOISE>(self.model, self.noise, key, self.x.block(first / LANES), &list) {
+                if block.work::<M, NOISE>(self.model, self.noise, key, self.what.x.block(first / LANES), &list) {
                     self.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
                     if let Some(ordinals) = &mut self.ordinals {
                         ordinals[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
@@ -145,14 +144,24 @@ impl<M: Model> Rows<'_, M> {
 }
 
 impl Block {
+    /// The parameters of `lanes` cells from flat index `at`.
     #[inline(always)]
-    fn load<M: Model>(&mut self, model: &M, cells: &crate::device::Cells, at: usize, lanes: usize) {
-        for lane in 0..lanes {
-            let one = cells.cell(model, at + lane);
-            self.cell.w_max[lane] = one.w_max;
-            self.cell.w_min[lane] = one.w_min;
-            self.cell.dw_up[lane] = one.dw_up;
-            self.cell.dw_down[lane] = one.dw_down;
+    fn load<M: Model>(&mut self, model: &M, cells: &Cells, at: usize, lanes: usize) {
+        let mut raw = [[0f32; LANES]; 6];
+        let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[REFERENCE + 1..]);
+        for (raw, plane) in raw.iter_mut().zip(planes) {
+            match plane {
+                Plane::Uniform(v) => *raw = [*v; LANES],
+                Plane::Dense(values) => raw[..lanes].copy_from_slice(&values[at..at + lanes]),
+            }
+        }
+        for lane in 0..LANES {
+            let [w_max, w_min, dw_up, dw_down, own, other] = raw.map(|plane| plane[lane]);
+            let one = cell(model, [w_max, w_min, dw_up, dw_down], [own, other]);
+            self.cell.w_max[lane] = w_max;
+            self.cell.w_min[lane] = w_min;
+            self.cell.dw_up[lane] = dw_up;
+            self.cell.dw_down[lane] = dw_down;
             for k in 0..4 {
                 self.cell.k[k][lane] = one.k[k];
             }
@@ -191,17 +200,11 @@ impl Block {
             for lane in 0..LANES {
                 let up = (((x[lane] ^ d) as i32) >> 31) as u32;
                 self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
-                self.free[lane] = free[lane];
             }
+            self.free = free;
         }
-        while touched {
-            let mut all = u32::MAX;
-            for free in &self.free {
-                all &= free;
-            }
-            if all & 1 == 1 {
-                break;
-            }
+        // An empty queue has bit 0 of its mask set.
+        while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
             self.pop::<M, NOISE>(model, noise, key);
         }
         touched
@@ -239,42 +242,40 @@ impl Block {
     }
 }
 
-/// Pulses on a single column: `d[row]` are the packed words of the rows, `x` those of the column, entry by entry.
-pub(crate) fn pulse_column(array: &mut Array, column: usize, x: &[u32], d: &Trains, first_vector: u64, ordinals: Option<&mut Vec<u32>>) {
-    struct Go<'a>(&'a mut Array, usize, &'a [u32], &'a Trains, Key, Option<&'a mut Vec<u32>>);
+/// The same on a single column, of which `x` holds the packed words, entry by entry.
+pub(crate) fn pulse_column(array: &mut Array, column: usize, x: &[u32], d: &Trains, key: Key, ordinals: Option<&mut Vec<u32>>) {
+    struct Go<'a>(&'a mut [f32], &'a Cells, Noise, usize, usize, &'a [u32], &'a Trains, Key, Option<&'a mut Vec<u32>>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(array, column, x, d, key, mut ordinals) = self;
-            let noise = array.device.noise();
-            for row in 0..array.values.len() / array.columns {
-                let at = row * array.columns + column;
+            let Go(values, cells, noise, columns, column, x, d, key, mut ordinals) = self;
+            for row in 0..values.len() / columns {
+                let at = row * columns + column;
                 let words = d.block(row / LANES);
-                let (mut v, mut n) = (array.values[at], ordinals.as_ref().map_or(0, |o| o[at]));
+                let (mut v, mut n) = (values[at], ordinals.as_ref().map_or(0, |o| o[at]));
                 let mut ready = None;
                 for (entry, x) in x.iter().enumerate() {
                     let d = words[entry][row % LANES];
                     let up = (((x ^ d) as i32) >> 31) as u32;
                     for _ in 0..(x & d & 0x7FFF_FFFF).count_ones() {
-                        let (key, cell) = *ready.get_or_insert_with(|| (key.child(row as u64), array.cells.cell(model, at)));
+                        let (key, cell) = *ready.get_or_insert_with(|| (key.child(row as u64), cells.cell(model, at)));
                         let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
                         v = step(model, &cell, noise, v, up, z);
                         n += 1;
                     }
                 }
-                array.values[at] = v;
+                values[at] = v;
                 if let Some(ordinals) = &mut ordinals {
                     ordinals[at] = n;
                 }
             }
         }
     }
-    let device = array.device.clone();
-    let key = array.pulse_key(first_vector);
-    device.model.visit(Go(array, column, x, d, key, ordinals));
+    let Array { device, columns, values, cells, .. } = array;
+    device.model.visit(Go(values, cells, device.noise(), *columns, column, x, d, key, ordinals));
 }
 
-impl crate::device::Cells {
+impl Cells {
     /// The kernel's cell at flat index `at`.
     #[inline(always)]
     pub(crate) fn cell<M: Model>(&self, model: &M, at: usize) -> Cell<f32> {

@@ -7,9 +7,9 @@
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
 use super::Scale;
-use crate::pool::Pool;
+use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{Isa, Kernel, LANES};
+use crate::simd::{Kernel, LANES};
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
@@ -30,26 +30,26 @@ pub(crate) fn entry_starts(scales: &[Scale]) -> Vec<usize> {
     starts
 }
 
+/// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
+pub(crate) struct Side<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) lines: usize,
+    pub(crate) bl: &'a [usize],
+    pub(crate) amplify: &'a [f64],
+    pub(crate) keys: &'a [Key],
+    /// Turns every sign (a negative learning rate).
+    pub(crate) flip: bool,
+}
+
 impl Trains {
-    /// Draws the trains of `values` (`[vectors][lines]`) with `amplify(vector)` as scale and `key(vector)` as stream.
-    /// `flip` turns every sign (a negative learning rate).
-    pub(crate) fn draw(
-        isa: Isa,
-        pool: &Pool,
-        values: &[f32],
-        lines: usize,
-        bl: &[usize],
-        amplify: &[f64],
-        keys: &[Key],
-        flip: bool,
-    ) -> Self {
-        let entries: usize = bl.iter().map(|bl| bl.div_ceil(SLOTS)).sum();
-        let mut words = vec![0u32; lines.div_ceil(LANES) * entries * LANES];
-        let block = entries * LANES;
-        if block > 0 {
-            // About 2 ns a train, five of them a cell-sized unit of work.
-            pool.chunks(&mut words, block, lines * entries * 4, 0, |at, words| {
-                isa.run(Draw { words, values, lines, first: at * LANES, bl, amplify, keys, flip });
+    /// Draws the trains of one side.
+    pub(crate) fn draw(Machine { isa, pool }: Machine, side: &Side) -> Self {
+        let entries: usize = side.bl.iter().map(|bl| bl.div_ceil(SLOTS)).sum();
+        let mut words = vec![0u32; side.lines.div_ceil(LANES) * entries * LANES];
+        if entries > 0 {
+            // A train costs about as much as four visits of a cell.
+            pool.chunks(&mut words, entries * LANES, side.lines * entries * 4, 0, |at, words| {
+                isa.run(Draw { words, side, first: at * LANES });
             });
         }
         Self { words, entries }
@@ -64,42 +64,38 @@ impl Trains {
 
 struct Draw<'a> {
     words: &'a mut [u32],
-    values: &'a [f32],
-    lines: usize,
+    side: &'a Side<'a>,
     first: usize,
-    bl: &'a [usize],
-    amplify: &'a [f64],
-    keys: &'a [Key],
-    flip: bool,
 }
 
 impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run(self) {
-        let lanes = LANES.min(self.lines - self.first);
+        let side = self.side;
+        let lanes = LANES.min(side.lines - self.first);
         let mut entry = 0;
-        let mut slots: Vec<[u32; LANES]> = Vec::new();
-        for (vector, &bl) in self.bl.iter().enumerate() {
+        let mut slots: Vec<[u32; LANES]> = Vec::with_capacity(1);
+        for (vector, &bl) in side.bl.iter().enumerate() {
             if bl == 0 {
                 continue;
             }
             let mut thresholds = [0u32; LANES];
             let mut signs = [0u32; LANES];
-            let from = vector * self.lines + self.first;
-            let values = &self.values[from..from + lanes];
+            let from = vector * side.lines + self.first;
+            let values = &side.values[from..from + lanes];
             let mut any = false;
             for (lane, value) in values.iter().enumerate() {
-                let p = value.abs() as f64 * self.amplify[vector];
+                let p = value.abs() as f64 * side.amplify[vector];
                 let p = if p > 1.0 { 1.0 } else { p };
                 thresholds[lane] = (p * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = ((*value < 0.0) != self.flip) as u32;
+                signs[lane] = ((*value < 0.0) != side.flip) as u32;
                 any |= thresholds[lane] > 0;
             }
             let packed = bl.div_ceil(SLOTS);
             if any {
                 slots.clear();
                 for word in 0..bl.div_ceil(32) {
-                    slots.push(draw_word(self.keys[vector], self.first as u32, word as u32, &thresholds));
+                    slots.push(draw_word(side.keys[vector], self.first as u32, word as u32, &thresholds));
                 }
                 for part in 0..packed {
                     let out = &mut self.words[(entry + part) * LANES..(entry + part + 1) * LANES];

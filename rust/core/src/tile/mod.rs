@@ -8,7 +8,7 @@ use crate::fields::{Fields, Value};
 use crate::mvm::{Io, Matrix, Streams, multiply, product};
 use crate::plan::executor::{Counters, Executor, TransferCounters};
 use crate::plan::{Place, Plan};
-use crate::pool::Pool;
+use crate::pool::{Machine, Pool};
 use crate::pulse::PulseTrain;
 use crate::rng::{Key, Kind, Use};
 use crate::simd::Isa;
@@ -16,6 +16,9 @@ use array::Array;
 
 /// More vectors than this in one update count as several update calls.
 pub const MAX_VECTORS: usize = 4096;
+
+/// The largest array: a gibibyte of weights.
+pub const MAX_CELLS: usize = 1 << 28;
 
 /// A crossbar with its algorithm: forward and backward products, and the update.
 #[derive(Debug, Clone)]
@@ -77,11 +80,17 @@ impl Tile {
     pub fn new(settings: TileSettings) -> Result<Self> {
         let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, path, isa } = settings;
         for (name, n) in [("d_out", rows), ("d_in", columns)] {
-            if !(1..=1 << 20).contains(&n) {
-                return Err(Error::value(name, n, "1 to 1048576"));
+            if !(1..=MAX_CELLS).contains(&n) {
+                return Err(Error::value(name, n, format_args!("1 to {MAX_CELLS}")));
             }
         }
+        if rows * columns > MAX_CELLS {
+            return Err(Error::value("d_out * d_in", rows * columns, format_args!("up to {MAX_CELLS} cells")));
+        }
         let plan = Plan::new(plan)?;
+        if let Some(transfer) = plan.transfers.iter().find(|transfer| transfer.reads > columns) {
+            return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to d_in = {columns}")));
+        }
         let forward = Io::new(Fields::new("forward", forward)?)?;
         let backward = Io::new(Fields::new("backward", backward)?)?;
         let pulses = PulseTrain::new(Fields::new("pulses", pulses)?)?;
@@ -147,17 +156,18 @@ impl Tile {
 
     fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams) -> Vec<f32> {
         self.refresh_composite();
+        let machine = Machine { isa: self.isa, pool };
         let matrix = Matrix { values: self.composite(), rows: self.rows, columns: self.columns, forward };
         // A purely digital weight has no periphery.
         if self.plan.weight.iter().all(|term| matches!(term.place, Place::Digital(_))) {
             let lines_out = if forward { self.rows } else { self.columns };
             let lines_in = if forward { self.columns } else { self.rows };
             let mut y = vec![0.0; x.len() / lines_in * lines_out];
-            multiply(self.isa, pool, matrix, x, &mut y);
+            multiply(machine, matrix, x, &mut y);
             return y;
         }
         let io = if forward { &self.forward } else { &self.backward };
-        product(self.isa, pool, io, matrix, x, streams, forward)
+        product(machine, io, matrix, x, streams, forward)
     }
 
     /// One mini-batch: `x` is `[m][d_in]`, `d` is `[m][d_out]` and holds the gradient of the mean loss. More than [`MAX_VECTORS`] count as several.
@@ -165,8 +175,9 @@ impl Tile {
         self.check_update(x, d, lr)?;
         for (x, d) in x.chunks(MAX_VECTORS * self.columns).zip(d.chunks(MAX_VECTORS * self.rows)) {
             let Self { plan, pulses, arrays, digital, counters, .. } = self;
-            let (isa, rows, columns) = (self.isa, self.rows, self.columns);
-            Executor { isa, pool, plan, pulses, rows, columns, arrays, digital, counters }.update(x, d, lr);
+            let first_vector = counters.vectors;
+            let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
+            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, first_vector }.update(x, d);
         }
         self.composite_is_fresh = false;
         Ok(())

@@ -1,0 +1,163 @@
+"""Settings as frozen dataclasses: checked kinds of values, a repr that evaluates back, JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from numbers import Real
+from operator import index
+from typing import Any, Generic, TypeVar
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+def as_float(name: str, value: object) -> float:
+    """``value`` as a Python float; TypeError naming the field unless it is a real number (no bool, no string)."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite, got an integer beyond the range of floats") from None
+
+
+def as_int(name: str, value: object) -> int:
+    """``value`` as a Python int; TypeError naming the field unless it is a whole number (no bool, no float)."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return index(value)
+
+
+def as_bool(name: str, value: object) -> bool:
+    """``value`` as a Python bool; TypeError naming the field unless it is True or False (NumPy's included)."""
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def as_str(name: str, value: object) -> str:
+    """``value`` if it is a string; TypeError naming the field otherwise."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    return str(value)
+
+
+def as_floats(name: str, value: object) -> tuple[float, ...]:
+    """``value`` (a sequence or 1-D array of numbers) as a tuple of floats; TypeError naming the field otherwise."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of numbers, got {value!r}")
+    return tuple(as_float(f"{name}[{i}]", v) for i, v in enumerate(value))
+
+
+_KINDS: dict[str, Callable[[str, object], object]] = {
+    "float": as_float,
+    "int": as_int,
+    "bool": as_bool,
+    "str": as_str,
+    "tuple[float, ...]": as_floats,
+}
+
+
+def _kind(field: Field[Any]) -> Callable[[str, object], object] | None:
+    annotation = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
+    return as_str if annotation.startswith("Literal") else _KINDS.get(annotation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Record:
+    """Base of all settings: numbers become plain Python numbers, and the repr shows what differs from the defaults.
+
+    A subclass is decorated ``@dataclass(frozen=True, kw_only=True, slots=True, repr=False)``. Its fields annotated
+    ``float``, ``int``, ``bool``, ``str``, ``Literal`` (of strings) or ``tuple[float, ...]`` are converted; a TypeError
+    names the field of a value that is none.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            kind = _kind(field)
+            if kind is not None:
+                object.__setattr__(self, field.name, kind(field.name, getattr(self, field.name)))
+
+    def __repr__(self) -> str:
+        shown = ((f, getattr(self, f.name)) for f in fields(self))
+        parts = [f"{'' if not f.kw_only else f.name + '='}{v!r}" for f, v in shown if _differs(f, v)]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def describe(self) -> dict[str, Any]:
+        """All fields by name, tuples as lists: what the compiled core and JSON take."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def _differs(field: Field[Any], value: object) -> bool:
+    return field.default is MISSING or bool(value != field.default)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Registry(Generic[T]):
+    """Dataclasses by name: a checkpoint stores the name and the fields, never an import path.
+
+    ``kind`` is the word for a member in error messages; ``inner`` decodes settings that are fields of a member.
+    """
+
+    def __init__(self, kind: str, inner: Registry[Any] | None = None) -> None:
+        self.kind = kind
+        self._inner = inner
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, cls: type[C]) -> type[C]:
+        """Add a dataclass under its class name (usable as a decorator); ValueError if another holds the name."""
+        if not is_dataclass(cls):
+            raise TypeError(f"a {self.kind} must be a dataclass, got {cls!r}")
+        holder = self._classes.get(cls.__name__)
+        if holder is not None and (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"{self.kind} name {cls.__name__!r} is already taken by {holder.__module__}")
+        self._classes[cls.__name__] = cls  # type: ignore[assignment]
+        return cls
+
+    def names(self) -> list[str]:
+        """The registered names in order."""
+        return sorted(self._classes)
+
+    def encode(self, value: T) -> dict[str, Any]:
+        """``{"type": name, field: value, ...}`` with JSON values only; ValueError if the class is not registered."""
+        if self._classes.get(type(value).__name__) is not type(value):
+            raise ValueError(f"{self._unknown(type(value).__name__)}; register the class before saving it")
+        items = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        return {"type": type(value).__name__} | {name: self._encode_field(v) for name, v in items.items()}
+
+    def decode(self, config: Mapping[str, Any]) -> T:
+        """The object that :meth:`encode` described; ValueError naming an unknown name or an unknown field."""
+        rest = dict(config)
+        name = rest.pop("type", None)
+        cls = self._classes.get(name) if isinstance(name, str) else None
+        if cls is None:
+            raise ValueError(self._unknown(name))
+        allowed = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        unknown = sorted(set(rest) - set(allowed))
+        if unknown:
+            raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}")
+        return cls(**{field: self._decode_field(v) for field, v in rest.items()})
+
+    def _unknown(self, name: object) -> str:
+        return f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}"
+
+    def _encode_field(self, value: object) -> object:
+        if self._inner is not None and is_dataclass(value):
+            return self._inner.encode(value)
+        if isinstance(value, tuple):
+            return [self._encode_field(v) for v in value]
+        return value
+
+    def _decode_field(self, value: object) -> object:
+        if self._inner is not None and isinstance(value, Mapping):
+            return self._inner.decode(value)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(self._decode_field(v) for v in value)
+        return value
+
+
+settings: Registry[Record] = Registry("setting")

@@ -1,0 +1,263 @@
+"""Resistive elements: one frozen dataclass per model, with its equations and its source.
+
+A weight is a cell that moves in pulses. ``s_up``, ``s_down`` are the steps of one cell at weight zero, ``b_up >= 0``
+and ``b_down <= 0`` its bounds. They are drawn once when a tile is built (``N``: independent normal numbers):
+
+    b_up   = w_max (1 + w_max_dtod N)              gain = 1 + dw_min_dtod N, or exp(dw_min_dtod N)
+    b_down = w_min (1 + w_min_dtod N)              r    = up_down_dtod N
+    s_up   = dw_min (gain + r + min(up_down, 0))   s_down = dw_min (gain - r - max(up_down, 0))
+
+A pulse adds a step with its cycle noise, then the weight is clipped to the bounds. The network sees ``v - r_ref`` where
+``v`` is the weight of the cell and ``r_ref = reference_mean + reference_std N`` (plus the cell's symmetric point if
+``subtract_symmetry_point``). All spread and all noise are zero unless set.
+
+>>> from ohmgrad.devices import SoftBounds
+>>> device = SoftBounds(dw_min=0.01, w_max=1.0, w_min=-0.5)
+>>> device
+SoftBounds(dw_min=0.01, w_min=-0.5)
+>>> device.q_up(0.5), device.q_down(0.5)
+(0.5, 2.0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import _core
+from ._record import Record, Registry, as_floats
+from .response import Grid, Response, Table
+
+__all__ = [
+    "ConstantStep",
+    "ExponentialResponse",
+    "LinearResponse",
+    "PowStep",
+    "PowerResponse",
+    "SoftBounds",
+    "SoftBoundsReference",
+    "Tabulated",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Device(Response):
+    """What all models share. Raises ValueError naming field, value and range; TypeError for another kind of value.
+
+    - ``dw_min``: step at weight zero, > 0. ``dw_min_dtod``: its relative spread over the cells, >= 0;
+      ``dw_min_dtod_log_normal``: that spread is log-normal.
+    - ``dw_min_std``: cycle noise relative to the step, >= 0; ``mult_noise``: True scales it with the step at the
+      present weight (``dw (1 + dw_min_std N)``), False with the step at zero (``dw + s dw_min_std N``).
+    - ``up_down``: -1 to 1; positive shrinks the down step, negative the up step. ``up_down_dtod``: its spread, >= 0.
+    - ``w_max_dtod``, ``w_min_dtod``: relative spread of the bounds, >= 0.
+    - ``reference_mean``, ``reference_std``, ``subtract_symmetry_point``: the reference that every read subtracts.
+    - ``enforce_consistency``: True makes drawn steps positive and orders drawn bounds around zero.
+    """
+
+    dw_min: float = 0.001
+    dw_min_dtod: float = 0.0
+    dw_min_dtod_log_normal: bool = False
+    dw_min_std: float = 0.0
+    mult_noise: bool = True
+    up_down: float = 0.0
+    up_down_dtod: float = 0.0
+    w_max_dtod: float = 0.0
+    w_min_dtod: float = 0.0
+    reference_mean: float = 0.0
+    reference_std: float = 0.0
+    subtract_symmetry_point: bool = False
+    enforce_consistency: bool = True
+
+    def __post_init__(self) -> None:
+        Record.__post_init__(self)
+        _core.validate_device(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """``{"model": name, field: value, ...}``, as the compiled core takes it."""
+        return {"model": type(self).__name__} | Record.describe(self)
+
+
+models: Registry[Device] = Registry("device")
+"""The models by name; ``models.names()`` lists them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class _Bounded(Device):
+    """A device with nominal bounds ``w_min <= 0 <= w_max``."""
+
+    w_max: float = 1.0
+    w_min: float = -1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class _Symmetric(Device):
+    """A device with nominal bounds ``+-tau``, ``tau > 0``, and additive cycle noise unless said."""
+
+    tau: float = 1.0
+    mult_noise: bool = False
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ConstantStep(_Bounded):
+    """Steps that do not depend on the weight, hard bounds (T. Gokmen, Y. Vlasov, Front. Neurosci. 10:333, 2016).
+
+        up  v += s_up        down  v -= s_down        q_up = q_down = 1
+
+    Fields: those of :class:`Device`, and ``w_max >= 0``, ``w_min <= 0``.
+
+    >>> from ohmgrad.devices import ConstantStep
+    >>> ConstantStep(dw_min=0.01).n_states
+    200.0
+    """
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SoftBounds(_Bounded):
+    """Steps that shrink linearly to zero at the bound they move towards (aihwkit, arXiv 2104.02184).
+
+        up  v += s_up (1 - v / b_up)        down  v -= s_down (1 - v / b_down)
+
+    Fields: those of :class:`Device`, and ``w_max >= 0``, ``w_min <= 0``. Granularity ``dw_min``.
+
+    >>> from ohmgrad.devices import SoftBounds
+    >>> SoftBounds(up_down=0.5).q_down(0.0)
+    0.5
+    """
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SoftBoundsReference(_Bounded):
+    """Soft bounds with additive noise and spread slopes, the device of M. J. Rasch et al. (Nat. Commun. 15, 2024).
+
+        up  v += s_up (1 - v / b_up + dw_min_std N)        down  v -= s_down (1 - v / b_down + dw_min_std N)
+
+    Slopes ``s / b`` are drawn with a factor ``|1 + slope_dtod N|``, which moves the bound. Source: Methods of
+    doi 10.1038/s41467-024-51221-z.
+    Fields: those of :class:`Device` (``mult_noise`` False), ``w_max >= 0``, ``w_min <= 0``, and ``slope_up_dtod``,
+    ``slope_down_dtod >= 0``, the relative spread of the slopes. Granularity ``dw_min``.
+
+    >>> from ohmgrad.devices import SoftBoundsReference
+    >>> SoftBoundsReference(dw_min=0.0949, reference_std=0.05).mult_noise
+    False
+    """
+
+    mult_noise: bool = False
+    slope_up_dtod: float = 0.0
+    slope_down_dtod: float = 0.0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class PowStep(_Bounded):
+    """Steps that are a power of the distance to the bound (aihwkit; arXiv 2406.12774, eq. 24).
+
+        up    v += s_up   ((b_up - v) / (b_up - b_down))^gamma_up
+        down  v -= s_down ((v - b_down) / (b_up - b_down))^gamma_down
+
+        gamma_up   = pow_gamma (1 + pow_gamma_dtod N + r + min(pow_up_down, 0)),   r = pow_up_down_dtod N
+        gamma_down = pow_gamma (1 + pow_gamma_dtod N - r - max(pow_up_down, 0))
+
+    Fields: those of :class:`Device`, ``w_max >= 0``, ``w_min <= 0``, ``pow_gamma > 0``, ``-1 <= pow_up_down <= 1`` and
+    the spreads ``pow_gamma_dtod``, ``pow_up_down_dtod >= 0``. Granularity ``dw_min 0.5^pow_gamma``, the step in the
+    middle of the range.
+
+    >>> from ohmgrad.devices import PowStep
+    >>> PowStep(dw_min=0.01, pow_gamma=2.0).granularity
+    0.0025
+    """
+
+    pow_gamma: float = 1.0
+    pow_gamma_dtod: float = 0.0
+    pow_up_down: float = 0.0
+    pow_up_down_dtod: float = 0.0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class LinearResponse(_Symmetric):
+    """Linear response with an offset of the symmetric point (Z. Wu et al., arXiv 2502.06309).
+
+        q_up = (1 + c) (1 - w / tau)        q_down = (1 - c) (1 + w / tau)
+        F = 1 - c w / tau                   G = w / tau - c                     symmetric point c tau
+
+    Fields: those of :class:`Device` (``mult_noise`` False), ``tau > 0`` and ``-1 < c < 1``. Granularity ``dw_min``.
+
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(LinearResponse(tau=2.0, c=0.25).symmetric_point, 12)
+    0.5
+    """
+
+    c: float = 0.0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class PowerResponse(_Symmetric):
+    """Power response (Z. Wu et al., arXiv 2502.06309, eq. 144).
+
+        q_up = (1 - w / tau)^gamma        q_down = (1 + w / tau)^gamma        symmetric point 0
+
+    Fields: those of :class:`Device` (``mult_noise`` False), ``tau > 0`` and ``gamma > 0``. Granularity ``dw_min``.
+
+    >>> from ohmgrad.devices import PowerResponse
+    >>> PowerResponse(gamma=2.0).q_up(0.5)
+    0.25
+    """
+
+    gamma: float = 1.0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ExponentialResponse(_Symmetric):
+    """Exponential response (Z. Wu et al., arXiv 2502.06309, eq. 145).
+
+        q_up   = (exp(gamma (1 - w / tau)) - 1) / (exp(gamma) - 1)
+        q_down = (exp(gamma (1 + w / tau)) - 1) / (exp(gamma) - 1)            symmetric point 0
+
+    Fields: those of :class:`Device` (``mult_noise`` False), ``tau > 0`` and ``gamma > 0``; as gamma goes to 0 the
+    response becomes linear. Granularity ``dw_min``.
+
+    >>> from ohmgrad.devices import ExponentialResponse
+    >>> ExponentialResponse(gamma=3.0).q_up(0.0)
+    1.0
+    """
+
+    gamma: float = 1.0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Tabulated(Device):
+    """A measured response: ``q_up`` and ``q_down`` at nodes ``w``, straight lines in between.
+
+        up  v += s_up q_up(v)        down  v -= s_down q_down(v)
+
+    The ends of the grid are the nominal bounds; a cell with bounds of its own evaluates the table at its normalised
+    position. ``device.q_up`` is both the table (a tuple of floats) and the function: ``device.q_up(w)``.
+    Fields: those of :class:`Device`; ``w`` (at least two strictly increasing nodes with ``w[0] <= 0 <= w[-1]``),
+    ``q_up`` and ``q_down`` (>= 0, one value per node), each a sequence or 1-D array, stored as tuples.
+    Granularity ``dw_min (q_up(0) + q_down(0)) / 2``.
+
+    >>> from ohmgrad.devices import Tabulated
+    >>> device = Tabulated(w=[-1, 0, 1], q_up=[2, 1, 0], q_down=[0, 1, 2])
+    >>> device.q_up(0.5)
+    0.5
+    >>> device.q_up
+    (2.0, 1.0, 0.0)
+    """
+
+    w: Grid
+    # field() without a default: the inherited methods of these names must not become defaults
+    q_up: Any = field()
+    q_down: Any = field()
+
+    def __post_init__(self) -> None:
+        for name in ("w", "q_up", "q_down"):
+            object.__setattr__(self, name, as_floats(name, getattr(self, name)))
+        Device.__post_init__(self)
+        object.__setattr__(self, "q_up", Table.up(self.q_up, self))
+        object.__setattr__(self, "q_down", Table.down(self.q_down, self))

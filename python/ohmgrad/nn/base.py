@@ -1,0 +1,70 @@
+"""What every layer of a network can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms import Algorithm
+from ..devices import Device
+from ..io import IO
+from ..pulses import PulseTrain
+from ..seeds import Seeds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defaults:
+    """What :meth:`Sequential.on` gives to layers that leave it unset (`None`: the package's own default)."""
+
+    device: Device | Mapping[str, Device] | None = None
+    algorithm: Algorithm | None = None
+    io: IO | None = None
+    pulses: PulseTrain | None = None
+    learn_out_scaling: bool | None = None
+    weight_scaling_omega: float | None = None
+    seeds: Seeds
+
+
+class Layer(ABC):
+    """A stage of a network: a function of a batch, and the gradient through it. This class is a stage without weights.
+
+    A training `forward` keeps what the following `backward` needs. Arrays are float32, ``[batch, features]``.
+    """
+
+    name: str | None = None
+
+    def build(self, path: str, defaults: Defaults) -> Layer:
+        """A fresh layer for the place `path` of a network; settings left unset come from `defaults`."""
+        return type(self)()
+
+    @abstractmethod
+    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
+        """The layer's output for the batch `x`."""
+
+    @abstractmethod
+    def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From `d`, the gradient of the loss with respect to the last training output, that for the input."""
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able values from which :meth:`from_config` builds the layer; `type` is the name of its class."""
+        return {"type": type(self).__name__}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build a layer from what :meth:`config` gave."""
+        return cls()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def kept(value: NDArray[np.float32] | None, before: str) -> NDArray[np.float32]:
+    """What a training forward kept, or an error saying what has to come first."""
+    if value is None:
+        raise RuntimeError(f"{before} needs a forward pass with training=True before it")
+    return value

@@ -1,0 +1,346 @@
+"""A tile: one crossbar (or several that share a weight) with its periphery and its training algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._record import as_float, as_int, as_str, settings
+from .algorithms import Algorithm, AnalogSGD, TileShape, algorithms, describe
+from .devices import Device, SoftBounds, models
+from .io import IO
+from .pulses import PulseTrain
+from .seeds import Seeds, as_seeds
+
+__all__ = ["Array", "Matrices", "Matrix", "Parameters", "Tile"]
+
+Floats = NDArray[np.float32]
+
+# lines are numbered in 32 bits
+_LINES = 1 << 31
+
+
+class Parameters(Mapping[str, Floats]):
+    """Per-cell parameters of an array by name: reads are copies ``[d_out, d_in]``, assigning such a matrix sets it."""
+
+    def __init__(self, core: _core.Tile, array: str) -> None:
+        self._core = core
+        self._array = array
+
+    def __getitem__(self, name: str) -> Floats:
+        self._check(name)
+        return self._core.parameter(self._array, name)
+
+    def __setitem__(self, name: str, values: ArrayLike) -> None:
+        self._check(name)
+        self._core.set_parameter(self._array, name, np.asarray(values))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._core.parameters(self._array))
+
+    def __len__(self) -> int:
+        return len(self._core.parameters(self._array))
+
+    def __repr__(self) -> str:
+        return f"<parameters of array {self._array!r}: {', '.join(self)}>"
+
+    def _check(self, name: str) -> None:
+        known = self._core.parameters(self._array)
+        if name not in known:
+            raise KeyError(f"array {self._array!r} has no parameter {name!r}; known: {', '.join(known)}")
+
+
+class Matrix:
+    """A digital float32 matrix of a tile."""
+
+    def __init__(self, core: _core.Tile, name: str) -> None:
+        self._core = core
+        self._name = name
+
+    @property
+    def weights(self) -> Floats:
+        """A copy ``[d_out, d_in]``; assigning a matrix of that shape sets it."""
+        return self._core.matrix(self._name)
+
+    @weights.setter
+    def weights(self, values: ArrayLike) -> None:
+        self._core.set_matrix(self._name, np.asarray(values))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self._name!r} {self._core.d_out} x {self._core.d_in}>"
+
+
+class Array(Matrix):
+    """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """The cells' own values, such as ``w_max``, ``w_min``, ``dw_up``, ``dw_down``, ``reference``: see the keys."""
+        return Parameters(self._core, self._name)
+
+    @property
+    def granularity(self) -> float:
+        """The nominal step of this array's device, in weight units."""
+        return self._core.granularity(self._name)
+
+    @property
+    def n_states(self) -> float:
+        """Number of steps over the nominal range of this array's device."""
+        return self._core.n_states(self._name)
+
+
+class Matrices(Mapping[str, Any]):
+    """The matrices of a tile by name: an :class:`Array` for each crossbar, a :class:`Matrix` for each digital one."""
+
+    def __init__(self, matrices: Mapping[str, Matrix]) -> None:
+        self._matrices = dict(matrices)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._matrices:
+            raise KeyError(f"the tile has no array {name!r}; known: {', '.join(self._matrices)}")
+        return self._matrices[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._matrices)
+
+    def __len__(self) -> int:
+        return len(self._matrices)
+
+    def __repr__(self) -> str:
+        return f"<arrays {', '.join(self)}>"
+
+
+class Tile:
+    """A crossbar of ``d_out`` rows and ``d_in`` columns with its algorithm: all that a trainer of one's own needs.
+
+    - ``device``: the cells, one device for all arrays of the algorithm or a dict with one per array name.
+    - ``algorithm``: how updates reach the arrays; ``pulses``: how an update becomes pulses.
+    - ``io``: periphery of the forward product; ``backward_io``: of the backward product, None: the same.
+    - ``seed``: an integer, 0 <= seed < 2**64, or :class:`Seeds`. ``name``: part of the key of every random stream;
+      two tiles of one seed and one name (unnamed ones, too) draw the same cells and the same noise.
+
+    Vectors are rows: ``x`` is ``[batch, d_in]``, ``y`` and ``d`` are ``[batch, d_out]``; a 1-D array is one vector and
+    gives a 1-D answer. All are converted to float32. Settings are fixed once the tile is built. Raises ValueError
+    naming the field, the value and the allowed range; TypeError for a value of another kind.
+
+    >>> import numpy as np, ohmgrad as og
+    >>> tile = og.Tile(2, 3, device=og.devices.ConstantStep(dw_min=0.01), algorithm=og.AnalogSGD(), seed=1)
+    >>> tile.set_weights(np.full((2, 3), 0.25))
+    >>> tile.forward([1.0, 1.0, 2.0])
+    array([1., 1.], dtype=float32)
+    >>> tile.update([1.0, 0.0, 0.0], [0.5, 0.0], lr=0.1)
+    >>> tile.weights[1]
+    array([0.25, 0.25, 0.25], dtype=float32)
+    """
+
+    d_out: int
+    d_in: int
+    device: Device | Mapping[str, Device]
+    algorithm: Algorithm
+    io: IO
+    pulses: PulseTrain
+    backward_io: IO
+    seeds: Seeds
+    name: str
+    arrays: Matrices
+    _core: _core.Tile
+    _target: str
+
+    def __init__(
+        self,
+        d_out: int,
+        d_in: int,
+        *,
+        device: Device | Mapping[str, Device] = SoftBounds(),
+        algorithm: Algorithm = AnalogSGD(),
+        io: IO = IO(),
+        pulses: PulseTrain = PulseTrain(),
+        backward_io: IO | None = None,
+        seed: int | Seeds = 0,
+        name: str = "",
+    ) -> None:
+        set_once = super().__setattr__
+        set_once("d_out", _size("d_out", d_out))
+        set_once("d_in", _size("d_in", d_in))
+        if not isinstance(algorithm, Algorithm) or isinstance(algorithm, type):
+            raise TypeError(f"algorithm must be an object with a method plan(tile), got {algorithm!r}")
+        set_once("algorithm", algorithm)
+        set_once("io", _of_kind(IO, "io", io))
+        set_once("pulses", _of_kind(PulseTrain, "pulses", pulses))
+        set_once("backward_io", self.io if backward_io is None else _of_kind(IO, "backward_io", backward_io))
+        set_once("seeds", as_seeds(seed))
+        set_once("name", as_str("name", name))
+
+        plan = algorithm.plan(TileShape(d_out=self.d_out, d_in=self.d_in))
+        devices = _per_array(device, plan.arrays)
+        set_once("device", dict(device) if isinstance(device, Mapping) else device)
+        core = _core.Tile(
+            d_out=self.d_out,
+            d_in=self.d_in,
+            devices={array: cells.describe() for array, cells in devices.items()},
+            plan=describe(plan, self.io, self.pulses),
+            forward=self.io.describe(),
+            backward=self.backward_io.describe(),
+            pulses=self.pulses.describe(),
+            seeds=(self.seeds.device, self.seeds.noise),
+            path=self.name,
+        )
+        set_once("_core", core)
+        set_once("_target", plan.gradient.target)
+        crossbars: dict[str, Matrix] = {array: Array(core, array) for array in plan.arrays}
+        set_once("arrays", Matrices(crossbars | {matrix: Matrix(core, matrix) for matrix in plan.digital}))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name!r} cannot be assigned: the settings of a tile are fixed once it is built")
+
+    def forward(self, x: ArrayLike, training: bool = True) -> Floats:
+        """The product ``y = W x`` through the periphery: ``[batch, d_in] -> [batch, d_out]``, or 1-D to 1-D.
+
+        Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
+        """
+        rows, single = _rows(x)
+        y = self._core.forward(rows, training)
+        return y[0] if single else y
+
+    def backward(self, d: ArrayLike) -> Floats:
+        """The product ``W^T d`` through the backward periphery: ``[batch, d_out] -> [batch, d_in]``, or 1-D to 1-D."""
+        rows, single = _rows(d)
+        g = self._core.backward(rows)
+        return g[0] if single else g
+
+    def update(self, x: ArrayLike, d: ArrayLike, lr: float) -> None:
+        """One mini-batch: in the mean ``W <- W - lr * sum_b d_b x_b^T``, then the transfers of the algorithm.
+
+        ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
+        1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them.
+        """
+        self._core.update(_rows(x)[0], _rows(d)[0], lr if type(lr) is float else as_float("lr", lr))
+
+    @property
+    def weights(self) -> Floats:
+        """A copy of the weight the network sees, ``[d_out, d_in]``, in tile units; see :meth:`set_weights`."""
+        return self._core.weights()
+
+    def set_weights(self, w: ArrayLike) -> None:
+        """Set the weight to ``w``, ``[d_out, d_in]``.
+
+        The last term of the algorithm's weight takes it, clipped to the bounds of each cell; every other matrix becomes
+        zero.
+        """
+        self._core.set_weights(np.asarray(w))
+
+    def granularity(self, array: str | None = None) -> float:
+        """The nominal step of an array's device, by default of the array that gets the gradient.
+
+        ValueError for a digital matrix, which has no device.
+        """
+        return self._core.granularity(self._target if array is None else array)
+
+    def n_states(self, array: str | None = None) -> float:
+        """Number of steps over the nominal range of an array, by default of the one that gets the gradient.
+
+        ValueError for a digital matrix, which has no device.
+        """
+        return self._core.n_states(self._target if array is None else array)
+
+    def config(self) -> dict[str, Any]:
+        """All settings as JSON values, by registered names; :meth:`from_config` builds the tile again.
+
+        ValueError if the class of the algorithm is not registered (``ohmgrad.algorithms.algorithms.register``).
+        """
+        if isinstance(self.device, Mapping):
+            device = {array: models.encode(cells) for array, cells in self.device.items()}
+        else:
+            device = models.encode(self.device)
+        return {
+            "d_out": self.d_out,
+            "d_in": self.d_in,
+            "device": device,
+            "algorithm": algorithms.encode(self.algorithm),
+            "io": settings.encode(self.io),
+            "pulses": settings.encode(self.pulses),
+            "backward_io": settings.encode(self.backward_io),
+            "seed": settings.encode(self.seeds),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Tile:
+        """A tile with the settings that :meth:`config` gave, fresh as on its first day.
+
+        ValueError for a device, an algorithm or a field of unknown name, naming it and the known ones.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, algorithm=og.TikiTaka(gamma=0.5))
+        >>> og.Tile.from_config(tile.config())
+        Tile(1, 2, algorithm=TikiTaka(gamma=0.5))
+        """
+        rest = dict(config)
+        shape = rest.pop("d_out"), rest.pop("d_in")
+        device = rest.pop("device")
+        rest["device"] = models.decode(device) if "type" in device else {k: models.decode(v) for k, v in device.items()}
+        rest["algorithm"] = algorithms.decode(rest["algorithm"])
+        rest |= {field: settings.decode(rest[field]) for field in ("io", "pulses", "backward_io", "seed")}
+        return cls(*shape, **rest)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Everything needed to go on bit for bit, as arrays by name; :meth:`config` has the settings."""
+        return self._core.state()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where the tile that gave ``state`` was; it must have had the same arrays and the same shape.
+
+        ValueError naming what is missing, not known or of another shape; nothing is changed then.
+
+        >>> import ohmgrad as og
+        >>> tile, other = og.Tile(1, 2), og.Tile(1, 2)
+        >>> tile.update([1.0, 2.0], [-1.0], lr=0.1)
+        >>> other.load_state_dict(tile.state_dict())
+        >>> bool((other.weights == tile.weights).all())
+        True
+        """
+        self._core.load_state(dict(state))
+
+    def __repr__(self) -> str:
+        shown: list[str] = [repr(self.d_out), repr(self.d_in)]
+        pairs: tuple[tuple[str, object, object], ...] = (
+            ("device", self.device, SoftBounds()),
+            ("algorithm", self.algorithm, AnalogSGD()),
+            ("io", self.io, IO()),
+            ("pulses", self.pulses, PulseTrain()),
+            ("backward_io", self.backward_io, self.io),
+            ("seed", self.seeds, Seeds()),
+            ("name", self.name, ""),
+        )
+        shown += [f"{field}={value!r}" for field, value, default in pairs if value != default]
+        return f"Tile({', '.join(shown)})"
+
+
+def _rows(vectors: ArrayLike) -> tuple[NDArray[Any], bool]:
+    rows = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+    return (rows[np.newaxis], True) if rows.ndim == 1 else (rows, False)
+
+
+def _size(name: str, value: object) -> int:
+    size = as_int(name, value)
+    if not 1 <= size < _LINES:
+        raise ValueError(f"{name} must be an integer from 1 to 2**31 - 1, got {size}")
+    return size
+
+
+def _of_kind(kind: type[Any], name: str, value: object) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
+def _per_array(device: Device | Mapping[str, Device], arrays: tuple[str, ...]) -> dict[str, Device]:
+    if not isinstance(device, Mapping):
+        return {array: _of_kind(Device, "device", device) for array in arrays}
+    if set(device) != set(arrays):
+        raise ValueError(f"device names the arrays {sorted(device)}, the algorithm has {sorted(arrays)}")
+    return {array: _of_kind(Device, f"device[{array!r}]", device[array]) for array in arrays}

@@ -1,0 +1,581 @@
+"""The core against `reference.py`, bit for bit: every device, every pulse type, every periphery, every plan."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from numpy.typing import NDArray
+from tables import DEVICES
+
+from ohmgrad import _core
+
+Floats = NDArray[np.float32]
+Both = tuple[_core.Tile, reference.Tile]
+
+SEEDS = (2**64 - 3, 11)
+STOCHASTIC: dict[str, Any] = {
+    "pulse_type": "stochastic_compressed",
+    "desired_bl": 31,
+    "update_management": True,
+    "update_bl_management": True,
+}
+UNMANAGED = {**STOCHASTIC, "update_management": False, "update_bl_management": False}
+LR = {"value": 1.0, "scaled": True}
+ANALOG: dict[str, Any] = {
+    "arrays": ["weight"],
+    "digital": [],
+    "weight": [{"matrix": "weight", "factor": 1.0}],
+    "gradient": {"target": "weight", "rate": LR},
+    "transfers": [],
+}
+DIGITAL = {**ANALOG, "arrays": [], "digital": ["weight"]}
+SOFT = DEVICES["SoftBounds"]
+SHAPE = (5, 33)
+
+
+def bits(a: NDArray[Any]) -> NDArray[np.uint32]:
+    """The bits of float32 values, and nothing else than float32."""
+    assert a.dtype == np.float32
+    return np.ascontiguousarray(a).view(np.uint32)
+
+
+def assert_same(core: NDArray[Any], spec: NDArray[Any], what: str) -> None:
+    different = bits(core) != bits(spec)
+    assert core.shape == spec.shape, what
+    at = tuple(int(i[0]) for i in np.nonzero(different)) if different.any() else ()
+    assert not different.any(), f"{what}: {different.sum()} differ, first at {at}: {core[at]!r}, expected {spec[at]!r}"
+
+
+def both(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = ANALOG, **settings: Any) -> Both:
+    """A tile of the core and one of the reference, with the same settings and weights.
+
+    `device` is the device of all arrays, `devices` (one after the other) of each.
+    """
+    devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
+    forward, backward = settings.get("forward", {}), settings.get("backward", {})
+    pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
+    tiles = tuple(
+        kind(*shape, devices, plan, forward, backward, pulses, SEEDS, path) for kind in (_core.Tile, reference.Tile)
+    )
+    w = numbers(0, shape) * np.float32(0.3)
+    for tile in tiles:
+        tile.set_weights(w)
+    return tiles  # type: ignore[return-value]
+
+
+def numbers(seed: int, shape: tuple[int, ...]) -> Floats:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def vectors(seed: int, m: int, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Inputs with some silent lines, errors with a silent row here and there."""
+    x, d = numbers(2 * seed + 1, (m, shape[1])), numbers(2 * seed + 2, (m, shape[0])) * np.float32(0.3)
+    return np.where(np.abs(x) < 0.3, np.float32(0), x), np.where(np.abs(d) < 0.02, np.float32(0), d)
+
+
+def train(tiles: Both, calls: int = 2, m: int = 3, lr: float = 0.05) -> None:
+    """Updates both tiles in the same way."""
+    core, spec = tiles
+    for call in range(calls):
+        x, d = vectors(call, m, (spec.d_out, spec.d_in))
+        core.update(x, d, lr)
+        spec.update(x, d, lr)
+
+
+def assert_same_state(tiles: Both) -> None:
+    """Everything that is stored is the same: values, parameters, counters."""
+    core, spec = tiles
+    state = core.state()
+    for name, array in spec.arrays.items():
+        assert_same(state.pop(f"{name}.values").reshape(array.values.shape), array.values, f"stored values of {name}")
+        assert_same(core.matrix(name), spec.matrix(name), f"seen values of {name}")
+        for parameter in core.parameters(name):
+            assert_same(core.parameter(name, parameter), spec.parameter(name, parameter), f"{name}.{parameter}")
+            state.pop(f"{name}.{parameter}")
+    for name in spec.digital:
+        assert_same(state.pop(f"{name}.values").reshape(core.weights().shape), spec.matrix(name), name)
+    counters = [spec.vectors, spec.batches, *spec.products.values()]
+    for transfer in spec.transfers:
+        counters += [transfer.pointer, transfer.events, transfer.since]
+    assert state.pop("counters").tolist() == counters
+    assert state == {}
+    assert_same(core.weights(), spec.weights(), "weights")
+
+
+def assert_moved(tiles: Both, fresh: Both) -> None:
+    """Guards against a test in which nothing happens."""
+    assert (tiles[0].weights() != fresh[0].weights()).mean() > 0.2
+
+
+# ---- streams and functions
+
+COUNTERS = np.array([0, 1, 2, 3, 31, 32, 1000, 2**16 + 1, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1], np.uint32)
+
+
+@pytest.mark.parametrize("key", [[], [0], [1, 2**64 - 1, 7], [5, 0, 0, 123456789]], ids=str)
+def test_words_and_normals(key: list[int]) -> None:
+    i, n = (grid.ravel() for grid in np.meshgrid(COUNTERS, np.concatenate([COUNTERS, np.arange(64, dtype=np.uint32)])))
+    stream = reference.child(0, *key)
+    np.testing.assert_array_equal(_core.words(key, i, n), reference.words(stream, i, n))
+    assert_same(_core.normals(key, i, n), reference.normals(stream, i, n), "normals")
+
+
+def test_normals_of_extreme_words() -> None:
+    """The largest and smallest radius are finite (the reference alone: counters of such words are not known)."""
+    words = np.array([0, 1, 2**30, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+    a, b = (grid.ravel() for grid in np.meshgrid(words, words))
+    pair = reference.normal_pair(a, b)
+    assert all(np.isfinite(z).all() and np.abs(z).max() < 6.57 for z in pair)
+
+
+RANGES: dict[str, tuple[Callable[..., Floats], float, float]] = {
+    "exp": (reference.exp, -120.0, 100.0),
+    "expm1": (reference.expm1, -120.0, 100.0),
+    "sin": (reference.sine, -8000.0, 8000.0),
+    "cos": (reference.cosine, -8000.0, 8000.0),
+    "tanh": (reference.hyperbolic_tangent, -12.0, 12.0),
+    "sigmoid": (reference.sigmoid, -100.0, 100.0),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_functions(name: str) -> None:
+    function, low, high = RANGES[name]
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.uniform(low, high, 5000), rng.standard_normal(5000), [0.0, 1e-30, -1e-30, low, high]])
+    x = x.astype(np.float32)
+    assert_same(_core.functions(name, x), function(x), name)
+
+
+def test_logarithm_and_power() -> None:
+    rng = np.random.default_rng(4)
+    x = np.concatenate([10 ** rng.uniform(-37, 37, 5000), rng.uniform(0.5, 2, 5000), [0.0, 1.0, 2.0**-149]])
+    x = x.astype(np.float32)
+    assert_same(_core.functions("ln", x), reference.ln(x), "ln")
+    y = rng.uniform(0, 4, len(x)).astype(np.float32)
+    assert_same(_core.functions("pow", np.stack([x, y])), reference.power(x, y), "pow")
+
+
+# ---- devices
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as in the table": {},
+    "no spread": {
+        name: 0.0
+        for name in (
+            "dw_min_dtod",
+            "up_down",
+            "up_down_dtod",
+            "w_max_dtod",
+            "w_min_dtod",
+            "reference_mean",
+            "reference_std",
+        )
+    },
+    "log-normal steps": {"dw_min_dtod_log_normal": True, "up_down": -0.3},
+    "relative noise": {"mult_noise": True},
+    "additive noise": {"mult_noise": False},
+    "no noise": {"dw_min_std": 0.0},
+    "steps of either sign": {"dw_min_dtod": 1.0, "dw_min_std": 5.0},
+    "crossed bounds, repaired": {"w_max_dtod": 2.0, "w_min_dtod": 2.0},
+    "crossed bounds, met": {"w_max_dtod": 2.0, "w_min_dtod": 2.0, "enforce_consistency": False},
+    "symmetric point subtracted": {"subtract_symmetry_point": True},
+}
+
+
+def variants() -> list[Any]:
+    """Every device in every variant; a constant step has no symmetric point."""
+    return [
+        pytest.param({**device, **VARIANTS[variant]}, id=f"{name}: {variant}")
+        for name, device in DEVICES.items()
+        for variant in VARIANTS
+        if (name, variant) != ("ConstantStep", "symmetric point subtracted")
+    ]
+
+
+def test_the_table_has_every_device() -> None:
+    assert sorted(DEVICES) == sorted(_core.models()) == sorted(reference.OWN)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_granularity(name: str) -> None:
+    assert _core.device_facts(DEVICES[name])["granularity"] == reference.granularity(reference.complete(DEVICES[name]))
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_default_of_mult_noise(name: str) -> None:
+    """Additive noise for the reference-subtracted soft bounds and the papers' families, relative for the others."""
+    tiles = both(device={k: v for k, v in DEVICES[name].items() if k != "mult_noise"})
+    train(tiles)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("device", variants())
+def test_pulses_on_every_device(device: dict[str, Any]) -> None:
+    tiles = both(device=device)
+    assert_same_state(tiles)
+    train(tiles)
+    assert_same_state(tiles)
+    assert_moved(tiles, both(device=device))
+
+
+@pytest.mark.parametrize("pulse_type", ["none", "none_with_device", "analog_update"])
+@pytest.mark.parametrize("name", DEVICES)
+def test_updates_without_pulses_on_every_device(name: str, pulse_type: str) -> None:
+    tiles = both(device=DEVICES[name], pulses={**STOCHASTIC, "pulse_type": pulse_type})
+    train(tiles)
+    train(tiles, lr=-0.03)
+    assert_same_state(tiles)
+    assert_moved(tiles, both(device=DEVICES[name]))
+
+
+# ---- pulse trains
+
+TRAINS: dict[str, dict[str, Any]] = {
+    "both managed": STOCHASTIC,
+    "update management alone": {**STOCHASTIC, "update_bl_management": False},
+    "length management alone": {**STOCHASTIC, "update_management": False},
+    "unmanaged": UNMANAGED,
+    "BL 1": {**UNMANAGED, "desired_bl": 1},
+    "BL 5": {**STOCHASTIC, "desired_bl": 5},
+    "BL 32": {**UNMANAGED, "desired_bl": 32},
+    "BL 64": {**UNMANAGED, "desired_bl": 64},
+    "BL 64, managed": {**STOCHASTIC, "desired_bl": 64},
+    "BL 100": {**UNMANAGED, "desired_bl": 100},
+}
+
+
+@pytest.mark.parametrize("pulses", TRAINS.values(), ids=TRAINS)
+@pytest.mark.parametrize("lr", [0.01, -0.05, 3.0])
+def test_pulse_trains(pulses: dict[str, Any], lr: float) -> None:
+    tiles = both(pulses=pulses)
+    train(tiles, lr=lr)
+    assert_same_state(tiles)
+    assert_moved(tiles, both())
+
+
+def test_scale_factors() -> None:
+    for pulses in TRAINS.values():
+        for lr in (0.0, 1e-6, 0.013, -0.05, 4.0):
+            for x_max, d_max in ((0.0, 1.0), (0.8, 0.095), (1.0, 1.0), (1e-20, 3.0), (7.0, 1e-3)):
+                arguments = (lr, 0.00123, x_max, d_max, pulses)
+                assert _core.scale_factors(*arguments) == reference.scale_factors(*arguments)
+
+
+def test_an_update_at_rate_zero_counts_but_does_nothing() -> None:
+    tiles = both()
+    train(tiles, lr=0.0)
+    assert_same_state(tiles)
+    np.testing.assert_array_equal(tiles[0].weights(), both()[0].weights())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 31), (3, 32), (33, 2), (3, 70)], ids=str)
+@pytest.mark.parametrize("pulses", [STOCHASTIC, {**UNMANAGED, "desired_bl": 40}], ids=["BL 31", "BL 40"])
+def test_shapes(shape: tuple[int, int], pulses: dict[str, Any]) -> None:
+    tiles = both(shape, pulses=pulses)
+    train(tiles)
+    assert_same_state(tiles)
+
+
+def test_many_dense_vectors() -> None:
+    """Queues of pulses overflow many times within one call."""
+    tiles = both((2, 33))
+    train(tiles, calls=2, m=12, lr=0.5)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+@pytest.mark.parametrize("name", DEVICES)
+def test_every_instruction_set(isa: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    tiles = both(device=DEVICES[name], forward=KIT, backward=KIT)
+    train(tiles, calls=1)
+    x, d = vectors(6, 3, SHAPE)
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+
+
+def test_paths_and_seeds_have_streams_of_their_own() -> None:
+    tiles = both(path="0.\u00e9")
+    train(tiles)
+    assert_same_state(tiles)
+    assert (tiles[0].parameter("weight", "w_max") != both()[0].parameter("weight", "w_max")).all()
+
+
+# ---- products
+
+KIT: dict[str, Any] = {
+    "inp_bound": 1.0,
+    "inp_res": 1 / 126,
+    "out_bound": 12.0,
+    "out_res": 1 / 510,
+    "out_noise": 0.06,
+    "noise_management": "abs_max",
+    "bound_management": "iterative",
+}
+PERIPHERIES: dict[str, dict[str, Any]] = {
+    "ideal": {},
+    "perfect": {"is_perfect": True, "out_scale": 0.7, "out_noise": 1.0},
+    "kit": KIT,
+    "bounds managed": {**KIT, "out_bound": 0.6},
+    "bounds managed, few steps": {**KIT, "out_bound": 0.05, "max_bm_factor": 3.0},
+    "bounds managed, coarse input": {**KIT, "out_bound": 0.05, "inp_res": 0.05},
+    "bounds not managed": {**KIT, "out_bound": 0.6, "bound_management": "none"},
+    "resolution in steps": {**KIT, "inp_res": 30.0, "out_res": 50.0},
+    "constant factor": {**KIT, "noise_management": "constant", "nm_thres": 1.7},
+    "constant factor 1": {**KIT, "noise_management": "constant"},
+    "capped factor": {**KIT, "nm_thres": 0.9},
+    "no factor": {**KIT, "noise_management": "none"},
+    "input noise": {**KIT, "inp_noise": 0.1, "out_scale": -1.3},
+    "noise alone": {"inp_noise": 0.2, "out_noise": 0.3},
+}
+
+
+@pytest.mark.parametrize("io", PERIPHERIES.values(), ids=PERIPHERIES)
+@pytest.mark.parametrize("shape", [SHAPE, (18, 3), (1, 1)], ids=str)
+def test_products(io: dict[str, Any], shape: tuple[int, int]) -> None:
+    """Twice, in training and evaluation by turns; one vector is zero."""
+    tiles = both(shape, forward=io, backward={**io, "out_noise": 2 * io.get("out_noise", 0.0)})
+    for call in range(2):
+        x, d = vectors(call, 3, shape)
+        x[1], d[2] = 0.0, 0.0
+        for training in (True, False, False):
+            forward = [tile.forward(x, training) for tile in tiles]
+            assert_same(*forward, f"forward, training={training}")
+        assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+
+
+def test_a_large_batch_goes_forward_in_blocks() -> None:
+    tiles = both(forward=KIT, backward=KIT)
+    x, d = vectors(5, 37, SHAPE)
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+
+
+# ---- plans
+
+READ_OUT = {**KIT, "noise_management": "none", "bound_management": "none"}
+
+
+def tiki_taka(period: float, unit: str, **settings: Any) -> dict[str, Any]:
+    """Tiki-Taka (Residual Learning for `gamma` > 0) on any number of arrays."""
+    names = settings.get("names", ["fast", "slow"])
+    gamma = settings.get("gamma", 0.0)
+    transfers = [
+        {
+            "every": {"period": period, "unit": unit},
+            "reads": settings.get("reads", 1),
+            "io": settings.get("io", READ_OUT),
+            "steps": [
+                {
+                    "write": {
+                        "source": [{"matrix": source, "factor": 1.0}],
+                        "target": target,
+                        "rate": settings.get("rate", {"value": 0.8, "scaled": False}),
+                        "pulses": settings.get("pulses", STOCHASTIC),
+                    }
+                }
+            ],
+        }
+        for source, target in pairwise(names)
+    ]
+    factors = [1.0] * len(names)
+    for i in reversed(range(len(names) - 1)):
+        factors[i] = factors[i + 1] * gamma
+    return {
+        "arrays": names,
+        "digital": [],
+        "weight": [{"matrix": name, "factor": factor} for name, factor in zip(names, factors, strict=True)],
+        "gradient": {"target": names[0], "rate": {"value": 2.0, "scaled": True}},
+        "transfers": transfers,
+    }
+
+
+NOISY_READ = {"inp_noise": 0.02, "out_noise": 0.01}
+PLANS: dict[str, dict[str, Any]] = {
+    "digital SGD": DIGITAL,
+    "analog SGD": ANALOG,
+    "every batch": tiki_taka(1, "batches"),
+    "every batch, mixed": tiki_taka(1, "batches", gamma=0.4),
+    "every second batch": tiki_taka(2, "batches", gamma=0.4),
+    "every vector": tiki_taka(1, "vectors", gamma=0.4),
+    "every 2 vectors": tiki_taka(2, "vectors"),
+    "every 5 vectors": tiki_taka(5, "vectors"),
+    "half a batch": tiki_taka(0.5, "batches", gamma=0.4),
+    "a batch and a half": tiki_taka(1.5, "batches"),
+    "2 columns": tiki_taka(2, "vectors", reads=2),
+    "all columns": tiki_taka(1, "batches", reads=0, gamma=0.4),
+    "all columns, often": tiki_taka(2, "vectors", reads=0),
+    "scaled rate": tiki_taka(1, "vectors", rate={"value": 20.0, "scaled": True}),
+    "unmanaged writes": tiki_taka(1, "vectors", pulses=UNMANAGED),
+    "short writes": tiki_taka(1, "vectors", pulses={**UNMANAGED, "desired_bl": 1}),
+    "long writes": tiki_taka(
+        1, "vectors", pulses={**STOCHASTIC, "desired_bl": 70}, rate={"value": 9.0, "scaled": False}
+    ),
+    "analog writes": tiki_taka(1, "batches", reads=0, pulses={**STOCHASTIC, "pulse_type": "analog_update"}),
+    "ideal reads": tiki_taka(2, "vectors", io={}),
+    "perfect reads": tiki_taka(2, "vectors", io={**READ_OUT, "is_perfect": True}),
+    "reads with input noise": tiki_taka(2, "vectors", io=NOISY_READ, reads=2),
+    "reads with constant factor": tiki_taka(
+        2, "vectors", io={**READ_OUT, "noise_management": "constant", "nm_thres": 2.0}
+    ),
+    "three arrays": tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=3),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_plans(plan: dict[str, Any]) -> None:
+    """Five calls of different length, so that periods and pointers cross calls, and products in between."""
+    shape = (4, 6)
+    devices = [DEVICES[name] for name in ("SoftBounds", "PowStep", "LinearResponse")]
+    tiles = both(shape, plan=plan, devices=devices, forward=KIT, backward=KIT)
+    for call, m in enumerate((3, 4, 1, 6, 3)):
+        x, d = vectors(call, m, shape)
+        for tile in tiles:
+            tile.update(x, d, 0.05)
+        assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+        assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+    assert_moved(tiles, both(shape, plan=plan, devices=devices))
+
+
+def test_one_transfer_with_sums_and_two_writes() -> None:
+    plan = tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=2)
+    write = plan["transfers"][0]["steps"][0]["write"]
+    second = {**write, "target": "c", "source": [{"matrix": "a", "factor": 0.5}, {"matrix": "m", "factor": -2.0}]}
+    steps = [{"write": write}, {"write": second}]
+    weight = [{"matrix": "m", "factor": 0.3}, {"matrix": "a", "factor": 0.0}, {"matrix": "b", "factor": 0.5}]
+    plan = {**plan, "digital": ["m"], "transfers": [{**plan["transfers"][0], "steps": steps}], "weight": weight}
+    tiles = both((4, 6), plan=plan)
+    for tile in tiles:
+        tile.set_matrix("m", numbers(9, (4, 6)))
+        tile.set_matrix("a", numbers(10, (4, 6)))
+    assert_same_state(tiles)
+    train(tiles, calls=3, m=5)
+    assert_same_state(tiles)
+
+
+def test_more_than_4096_vectors_count_as_several_calls() -> None:
+    plan = tiki_taka(1, "batches", pulses={**STOCHASTIC, "pulse_type": "analog_update"})
+    tiles = both((1, 2), plan=plan, pulses={**STOCHASTIC, "pulse_type": "analog_update"})
+    train(tiles, calls=1, m=4097)
+    assert tiles[1].batches == 2
+    assert_same_state(tiles)
+
+
+# ---- negative controls: a reference that is wrong in one place does not agree
+
+
+def everything() -> None:
+    """A little of everything, compared."""
+    plan = tiki_taka(2, "vectors", gamma=0.4, reads=2)
+    device = {**DEVICES["PowStep"], "subtract_symmetry_point": True, "dw_min_dtod_log_normal": True}
+    forward, backward = {**KIT, "out_bound": 0.3, "inp_noise": 0.01}, {"inp_noise": 0.01, "out_noise": 0.01}
+    tiles = both((4, 5), device, plan, forward=forward, backward=backward)
+    train(tiles, m=5)
+    x, d = vectors(7, 3, (4, 5))
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.forward(x, False) for tile in tiles), "forward, evaluation")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+
+
+def test_everything_agrees() -> None:
+    everything()
+
+
+CONSTANTS = [
+    "STREAM_VERSION",
+    "GOLDEN",
+    "DEVICE",
+    "RUN",
+    "EVAL",
+    "PULSE",
+    "TRAIN_X",
+    "TRAIN_D",
+    "FORWARD_OUT",
+    "FORWARD_IN",
+]
+CONSTANTS += ["BACKWARD_OUT", "BACKWARD_IN", "READ_OUT", "WRITE_X", "WRITE_D"]
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_every_key_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, name, getattr(reference, name) + 100)
+    with pytest.raises(AssertionError, match="differ"):
+        everything()
+
+
+def other_multiplier(key: int, i: Any, n: Any) -> Any:
+    """`words` with another last multiplier."""
+    h = ((i * np.uint32(0x9E3779B9) + n * np.uint32(0x85EBCA6B)) ^ np.uint32(key & 0xFFFFFFFF)) * np.uint32(0x21F0AAAD)
+    h = ((h ^ (h >> np.uint32(16))) ^ np.uint32(key >> 32)) * np.uint32(0xD35A2D97)
+    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6F)
+    return h ^ (h >> np.uint32(16))
+
+
+def first_ordinal_one(array: Any, call: int) -> None:
+    """An update call whose ordinals start at 1."""
+    array.call, array.ordinals = call, np.ones(array.values.shape, np.uint32)
+
+
+def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
+    """Ordinals that start again at every cut."""
+
+    def wrong(tile: Any, *arguments: Any) -> None:
+        event(tile, *arguments)
+        for array in tile.arrays.values():
+            array.begin(array.call)
+
+    return wrong
+
+
+def from_the_right(matrix: Floats, v: Floats) -> Floats:
+    """Products summed from right to left."""
+    z = np.zeros(len(matrix), np.float32)
+    for j in reversed(range(len(v))):
+        z = z + matrix[:, j] * v[j]
+    return z
+
+
+def distributed(device: Any, cell: Any, v: Floats, up: Any, z: Floats) -> Floats:
+    """A pulse rounded elsewhere: `v + size q + size sigma z q`."""
+    q = reference.response(device, cell, v, up)
+    size = np.where(up, cell["dw_up"], -cell["dw_down"])
+    m = q if device["mult_noise"] else np.float32(1)
+    moved = v + (size * q + size * (np.float32(device["dw_min_std"]) * z * m))
+    return reference.clip(moved, cell["w_min"], cell["w_max"])
+
+
+# Where, what, and the wrong thing in its place, made from the right one.
+MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
+    "another multiplier": (reference, "words", lambda _: other_multiplier),
+    "ordinals from 1": (reference.Array, "begin", lambda _: first_ordinal_one),
+    "ordinals restart at cuts": (reference.Tile, "event", restart_after_event),
+    "normals swapped": (reference, "normal_pair", lambda right: lambda a, b: right(a, b)[::-1]),
+    "one coefficient of ln": (reference, "LN", lambda right: [*right[:2], np.float32(0.1996), *right[3:]]),
+    "one coefficient of exp": (reference, "EXP", lambda right: [*right[:4], np.float32(0.00144)]),
+    "sums from the right": (reference, "multiply", lambda _: from_the_right),
+    "a step rounded elsewhere": (reference, "step", lambda _: distributed),
+    "no symmetric point": (reference, "symmetric_point", lambda _: lambda device, cells: np.float32(0)),
+    "no bounds": (reference, "clip", lambda _: lambda v, low, high: v),
+    "rounding down": (reference, "rint", lambda _: np.floor),
+    "no noise management": (reference, "noise_factor", lambda _: lambda io, x: np.float32(1)),
+    "amplifications swapped": (reference, "scale_factors", lambda right: lambda *a: (right(*a)[0], *right(*a)[:0:-1])),
+    "trains at half the rate": (reference, "train", lambda right: lambda key, v, a, bl: right(key, v, a / 2, bl)),
+    "planes in another order": (reference, "count", lambda right: lambda n: right(n)[::-1]),
+    "a transfer late": (reference.Transfer, "due", lambda right: lambda self, b, m, v, n: right(self, b, m, v - 1, n)),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS.values(), ids=MUTATIONS)
+def test_a_wrong_reference_differs(mutation: tuple[Any, str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, make = mutation
+    monkeypatch.setattr(owner, name, make(getattr(owner, name)))
+    with pytest.raises(AssertionError, match="differ"):
+        everything()
