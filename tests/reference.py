@@ -130,9 +130,8 @@ STREAM_VERSION = 1
 GOLDEN = 0x9E3779B97F4A7C15
 MASK_64 = 0xFFFFFFFFFFFFFFFF
 INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
-PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN, READ_OUT, READ_IN, WRITE_X, WRITE_D = (
-    range(11)
-)
+PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = range(7)
+READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
 
 
 def mix64(z: int) -> int:
@@ -193,6 +192,7 @@ COMMON = {
     "dw_min": 0.001, "dw_min_dtod": 0.0, "dw_min_dtod_log_normal": False, "dw_min_std": 0.0, "mult_noise": True,
     "up_down": 0.0, "up_down_dtod": 0.0, "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0,
     "reference_mean": 0.0, "reference_std": 0.0, "subtract_symmetry_point": False, "enforce_consistency": True,
+    "lifetime": 0.0, "lifetime_dtod": 0.0, "diffusion": 0.0, "diffusion_dtod": 0.0,
 }  # fmt: skip
 OWN: dict[str, Settings] = {
     "ConstantStep": {},
@@ -270,7 +270,11 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     reference = F(device["reference_mean"]) + spread("reference_std", 4)
     if device["subtract_symmetry_point"]:
         reference = reference + symmetric_point(device, cells)
-    return {**cells, "reference": reference}
+    t = F(device["lifetime"]) * (ONE + spread("lifetime_dtod", 8))
+    lasting = np.where(t > ONE, ONE - ONE / np.where(t > ONE, t, ONE), ZERO)
+    decay = np.ones(t.shape, F) if device["lifetime"] == 0.0 else lasting
+    diffusion = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
+    return {**cells, "reference": reference, "decay": decay, "diffusion": diffusion}
 
 
 def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
@@ -416,6 +420,18 @@ class Array:
         self.values = np.zeros(shape, F)
         self.store(self.values)
         self.begin(0)
+
+    def end_batch(self, number: int) -> None:
+        """`w <- (w + diffusion z) decay`, clipped; a device without either keeps every bit."""
+        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
+            return
+        w = self.seen()
+        if self.device["diffusion"] > 0.0:
+            rows, columns = w.shape
+            for row in range(rows):
+                z = normals(child(self.run, DIFFUSION, number, row), count(columns), np.zeros(columns, U))
+                w[row] = w[row] + self.cells["diffusion"][row] * z
+        self.store(w * self.cells["decay"])
 
     def begin(self, call: int) -> None:
         """Begins the update call whose first vector has the number `call`: no cell has been pulsed in it."""
@@ -602,7 +618,7 @@ class Tile:
         self.transfers = [Transfer(settings) for settings in plan["transfers"]]
         self.keys = {"run": stream(seeds[1], RUN, path, 0), "eval": stream(seeds[1], EVAL, path, 0)}
         self.products = {"training": 0, "evaluation": 0, "backward": 0}
-        self.vectors, self.batches = 0, 0
+        self.vectors, self.batches, self.batch_ends = 0, 0, 0
 
     # Weights.
 
@@ -678,6 +694,12 @@ class Tile:
                 if transfer.due(b, len(x), self.vectors, self.batches):
                     self.event(index, transfer, lr)
         self.batches += 1
+
+    def end_batch(self) -> None:
+        """Diffusion, then decay of all cells."""
+        for array in self.arrays.values():
+            array.end_batch(self.batch_ends)
+        self.batch_ends += 1
 
     def gradient(self, x: Floats, d: Floats, lr: float) -> None:
         """`target -= rate d x^T` of one vector."""

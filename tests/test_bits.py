@@ -97,7 +97,7 @@ def assert_same_state(tiles: Both) -> None:
             state.pop(f"{name}.{parameter}")
     for name in spec.digital:
         assert_same(state.pop(f"{name}.values").reshape(core.weights().shape), spec.matrix(name), name)
-    counters = [spec.vectors, spec.batches, *spec.products.values()]
+    counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends]
     for transfer in spec.transfers:
         counters += [transfer.pointer, transfer.events, transfer.since]
     assert state.pop("counters").tolist() == counters
@@ -457,6 +457,18 @@ def test_one_transfer_with_sums_and_two_writes() -> None:
         tile.set_matrix("a", numbers(10, (4, 6)))
     assert_same_state(tiles)
     train(tiles, calls=3, m=5)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("drift", [{"lifetime": 20.0}, {"diffusion": 0.01}, {"lifetime": 1.2, "diffusion": 0.01}])
+def test_ends_of_mini_batches(drift: dict[str, float], spread: float) -> None:
+    device = {**DEVICES["SoftBounds"], **drift, "lifetime_dtod": spread, "diffusion_dtod": spread}
+    tiles = both(device=device, plan=tiki_taka(1, "batches", gamma=0.4))
+    for _ in range(2):
+        train(tiles, calls=1)
+        for tile in tiles:
+            tile.end_batch()
     assert_same_state(tiles)
 
 

@@ -280,3 +280,12 @@ def test_T_MVM_7_input_noise_speaks_for_itself() -> None:
     y = tile_with(w, og.IO(inp_noise=0.1, noise_management="abs_max")).forward(np.zeros((n, COLUMNS)))
     sigma = 0.1 * np.sqrt((w.astype(np.float64) ** 2).sum(axis=1))
     assert (np.abs(y.std(axis=0) - sigma) < 5 * sigma / np.sqrt(2 * n)).all()
+
+
+@pytest.mark.parametrize("size", [1e-37, 1e-38, 2e-39, 1e-42, 1.4e-45])
+def test_T_MVM_7_next_to_nothing_is_not_nan(size: float) -> None:
+    """The smallest float32 numbers have reciprocals beyond its range; errors of a trained network get that small."""
+    tile = tile_with([[1.0, 0.5], [0.25, -1.0]], og.IO.kit(out_noise=0.0))
+    for y in (tile.forward([size, 0.0]), tile.backward([size, 0.0])):
+        # half a step of the output converter, and of numbers below 2^-126, whose own steps are 2^-149
+        assert abs(y[0] - size) <= size * 12 / 510 + 2**-148

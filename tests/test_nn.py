@@ -157,6 +157,7 @@ def test_initial_weights_are_uniform_and_keyed_by_init_seed_and_path():
     assert abs(first.mean()) < 5 * 6.5e-4
     assert abs((first.astype(float) ** 2).mean() - 0.01 / 3) < 5 * 3.4e-5
     assert np.abs(model[0].bias).max() <= 0.1
+    assert (model[0].bias != first.ravel()[:80]).all(), "the bias has a stream of its own"
     named = Sequential(Linear(100, 80, digital=True, name="first")).on(seed=3)
     assert (named["first"].weight != first).any()
 

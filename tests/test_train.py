@@ -279,7 +279,8 @@ def test_another_stream_version_warns(noisy, tmp_path):
     assert same(loaded.state_dict(), noisy.state_dict())
 
 
-def test_a_failed_write_leaves_the_old_file(noisy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(noisy, tmp_path, monkeypatch, step):
     path = tmp_path / "model"
     og.save(path, noisy)
     before = path.read_bytes()
@@ -287,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file(noisy, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="disk full"):
         og.save(path, noisy)
     assert path.read_bytes() == before

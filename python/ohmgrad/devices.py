@@ -52,6 +52,9 @@ class Device(Response):
     - ``w_max_dtod``, ``w_min_dtod``: relative spread of the bounds, >= 0.
     - ``reference_mean``, ``reference_std``, ``subtract_symmetry_point``: the reference that every read subtracts.
     - ``enforce_consistency``: True makes drawn steps positive and orders drawn bounds around zero.
+    - ``lifetime``: time constant of the decay to zero in mini-batches, >= 0, 0 for none; ``diffusion``: standard
+      deviation of a random walk's step per mini-batch, >= 0; ``lifetime_dtod``, ``diffusion_dtod``: relative spreads.
+      Both act when a mini-batch ends (``tile.end_batch()``): ``w + diffusion N``, then times ``1 - 1 / lifetime``.
     """
 
     dw_min: float = 0.001
@@ -67,6 +70,10 @@ class Device(Response):
     reference_std: float = 0.0
     subtract_symmetry_point: bool = False
     enforce_consistency: bool = True
+    lifetime: float = 0.0
+    lifetime_dtod: float = 0.0
+    diffusion: float = 0.0
+    diffusion_dtod: float = 0.0
 
     def __post_init__(self) -> None:
         Record.__post_init__(self)

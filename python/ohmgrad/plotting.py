@@ -63,7 +63,7 @@ def response(axes: Axes, device: Device) -> None:
     low, high = device.bounds
     w = np.linspace(low, high, 201)
     axes.plot(w, device.q_up(w), color=_COLOURS[4], label="q_up")
-    axes.plot(w, device.q_down(w), color=_COLOURS[1], label="q_down")
+    axes.plot(w, device.q_down(w), color=_COLOURS[5], label="q_down")
     point = device.symmetric_point
     if low <= point <= high:
         axes.axvline(point, color="0.4", ls="--", lw=1, label=f"symmetric point {round(point, 9) + 0.0:g}")

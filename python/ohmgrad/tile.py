@@ -220,6 +220,18 @@ class Tile:
         """
         self._core.update(_rows(x)[0], _rows(d)[0], lr if type(lr) is float else as_float("lr", lr))
 
+    def end_batch(self) -> None:
+        """The end of a mini-batch: diffusion, then decay, of cells that have them (``diffusion``, ``lifetime``).
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 1, device=og.devices.SoftBounds(lifetime=4.0))
+        >>> tile.set_weights([[0.5]])
+        >>> tile.end_batch()
+        >>> tile.weights
+        array([[0.375]], dtype=float32)
+        """
+        self._core.end_batch()
+
     @property
     def weights(self) -> Floats:
         """A copy of the weight the network sees, ``[d_out, d_in]``, in tile units; see :meth:`set_weights`."""

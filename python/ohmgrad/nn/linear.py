@@ -187,6 +187,7 @@ class Linear(Layer):
         if self._analog["learn_out_scaling"]:
             self._o = self._o - rate * (self._a * np.float32(_core.dot(d, y)))
         self.tile.update(x, d if scale == _ONE else d * scale, lr)
+        self.tile.end_batch()
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes: the tile's as ``tile.*``, the bias and both factors."""

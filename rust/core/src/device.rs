@@ -15,8 +15,12 @@
 //! w_max (1 + w_max_dtod z0)   w_min (1 + w_min_dtod z1)   gain = 1 + dw_min_dtod z2  or  exp(dw_min_dtod z2)   r = up_down_dtod z3
 //! dw_up = dw_min ((gain + r) + min(up_down, 0))           dw_down = dw_min ((gain - r) - max(up_down, 0))
 //! enforce_consistency: |dw|; bounds swapped if crossed, then |w_max|, -|w_min|; otherwise crossed bounds meet in the middle
-//! own parameters of the model (z5, z6 ...)                reference = reference_mean + reference_std z4 [+ symmetric point]
+//! own parameters of the model (z5, z6, z7)                reference = reference_mean + reference_std z4 [+ symmetric point]
+//! decay = 1 - 1/t, t = lifetime (1 + lifetime_dtod z8); 0 where t <= 1; 1 without lifetime
+//! diffusion = |diffusion (1 + diffusion_dtod z9)|
 //! ```
+//!
+//! At the end of a mini-batch (on request): `w <- w + diffusion z`, then `w <- w decay`, clipped.
 //!
 //! A model is one file in `devices/`: its own settings, own per-cell parameters and response. It is listed once, below.
 
@@ -129,6 +133,10 @@ struct Common {
     reference_std: f64,
     subtract_symmetry_point: bool,
     enforce_consistency: bool,
+    lifetime: f64,
+    lifetime_dtod: f64,
+    diffusion: f64,
+    diffusion_dtod: f64,
 }
 
 impl Common {
@@ -154,6 +162,10 @@ impl Common {
             reference_std: fields.real("reference_std", 0.0, ANY)?,
             subtract_symmetry_point: fields.switch("subtract_symmetry_point", false)?,
             enforce_consistency: fields.switch("enforce_consistency", true)?,
+            lifetime: fields.real("lifetime", 0.0, ANY)?,
+            lifetime_dtod: fields.real("lifetime_dtod", 0.0, ANY)?,
+            diffusion: fields.real("diffusion", 0.0, ANY)?,
+            diffusion_dtod: fields.real("diffusion_dtod", 0.0, ANY)?,
         })
     }
 }
@@ -195,13 +207,16 @@ impl Plane {
 /// The drawn parameters of an array's cells, in the order of [`Device::parameter_names`].
 #[derive(Debug, Clone)]
 pub(crate) struct Cells {
-    /// w_max, w_min, dw_up, dw_down, reference, own ...
+    /// w_max, w_min, dw_up, dw_down, reference, decay, diffusion, own ...
     pub(crate) planes: Vec<Plane>,
 }
 
-/// Where the reference stands among the planes.
+/// Where these stand among the planes.
 pub(crate) const REFERENCE: usize = 4;
-const COMMON_NAMES: [&str; 5] = ["w_max", "w_min", "dw_up", "dw_down", "reference"];
+pub(crate) const DECAY: usize = 5;
+pub(crate) const DIFFUSION: usize = 6;
+pub(crate) const OWN: usize = 7;
+const COMMON_NAMES: [&str; OWN] = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion"];
 
 impl Device {
     /// From named settings; `model` names the model. Errors name the setting, its value and the allowed range.
@@ -315,7 +330,7 @@ impl Device {
         Cells { planes: planes.into_iter().map(Plane::collect).collect() }
     }
 
-    fn draw_cell(&self, z: &dyn Fn(u64) -> f32) -> [f32; 7] {
+    fn draw_cell(&self, z: &dyn Fn(u64) -> f32) -> [f32; OWN + 2] {
         let c = &self.common;
         // A spread of zero draws nothing: `1 + 0 z` would be exact anyway, but the draw costs time.
         let spread = |std: f64, p: u64| if std == 0.0 { 0.0 } else { std as f32 * z(p) };
@@ -342,8 +357,17 @@ impl Device {
         if c.subtract_symmetry_point {
             reference += self.model.visit(SymmetricPoint(common, own));
         }
+        let t = c.lifetime as f32 * (1.0 + spread(c.lifetime_dtod, 8));
+        let decay = if c.lifetime == 0.0 {
+            1.0
+        } else if t > 1.0 {
+            1.0 - 1.0 / t
+        } else {
+            0.0
+        };
+        let diffusion = (c.diffusion as f32 * (1.0 + spread(c.diffusion_dtod, 9))).abs();
         let [w_max, w_min, up, down] = common;
-        [w_max, w_min, up, down, reference, own[0], own[1]]
+        [w_max, w_min, up, down, reference, decay, diffusion, own[0], own[1]]
     }
 }
 

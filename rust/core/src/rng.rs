@@ -57,6 +57,8 @@ pub(crate) enum Use {
     /// Write trains of a transfer: then transfer, step, event, line read.
     WriteX = 9,
     WriteD = 10,
+    /// Diffusion: then ends of mini-batches so far, row; counters (column, 0).
+    Diffusion = 11,
 }
 
 /// The finaliser of splitmix64 (Stafford's variant 13).

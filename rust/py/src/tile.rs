@@ -121,6 +121,13 @@ impl Tile {
         Ok(())
     }
 
+    fn end_batch(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |tile, _| {
+            tile.end_batch();
+            Ok(())
+        })
+    }
+
     fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let w = self.with(py, |tile, _| Ok(tile.weights()))?;
         to_matrix(py, w, self.d_in)

@@ -5,7 +5,7 @@
 //! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
 
 use super::trains::{SLOTS, Trains};
-use crate::device::{Cell, Cells, Model, Noise, Plane, REFERENCE, Visit, cell, step};
+use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{Kernel, LANES, select};
@@ -148,7 +148,7 @@ impl Block {
     #[inline(always)]
     fn load<M: Model>(&mut self, model: &M, cells: &Cells, at: usize, lanes: usize) {
         let mut raw = [[0f32; LANES]; 6];
-        let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[REFERENCE + 1..]);
+        let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
         for (raw, plane) in raw.iter_mut().zip(planes) {
             match plane {
                 Plane::Uniform(v) => *raw = [*v; LANES],
@@ -281,6 +281,6 @@ impl Cells {
     pub(crate) fn cell<M: Model>(&self, model: &M, at: usize) -> Cell<f32> {
         let p = |i: usize| self.planes[i].at(at);
         let own = model.own().len();
-        cell(model, [p(0), p(1), p(2), p(3)], [if own > 0 { p(5) } else { 0.0 }, if own > 1 { p(6) } else { 0.0 }])
+        cell(model, [p(0), p(1), p(2), p(3)], [if own > 0 { p(OWN) } else { 0.0 }, if own > 1 { p(OWN + 1) } else { 0.0 }])
     }
 }

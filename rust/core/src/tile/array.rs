@@ -1,6 +1,6 @@
 //! One crossbar: the stored values of its cells, their parameters, and its stream.
 
-use crate::device::{Cells, Device, Plane, REFERENCE};
+use crate::device::{Cells, DECAY, DIFFUSION, Device, Plane, REFERENCE};
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::rng::{Key, Kind, Use};
 use crate::simd::clip;
@@ -59,6 +59,24 @@ impl Array {
 
     pub(crate) fn set(&mut self, w: impl Iterator<Item = f32>) {
         w.enumerate().for_each(|(at, w)| self.store(at, w));
+    }
+
+    /// Diffusion and decay at the `count`-th end of a mini-batch.
+    pub(crate) fn end_batch(&mut self, count: u64) {
+        let planes = &self.cells.planes;
+        let (still, lasting) = (planes[DIFFUSION] == Plane::Uniform(0.0), planes[DECAY] == Plane::Uniform(1.0));
+        if still && lasting {
+            return;
+        }
+        let key = self.run.of(Use::Diffusion).child(count);
+        for at in 0..self.values.len() {
+            let mut w = self.seen(at);
+            if !still {
+                let z = key.child((at / self.columns) as u64).normal((at % self.columns) as u32, 0);
+                w += self.cells.planes[DIFFUSION].at(at) * z;
+            }
+            self.store(at, w * self.cells.planes[DECAY].at(at));
+        }
     }
 
     fn index_of(&self, name: &str) -> Result<usize> {

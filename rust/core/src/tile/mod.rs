@@ -34,6 +34,7 @@ pub struct Tile {
     counters: Counters,
     /// Vectors that went forward in training, forward in evaluation, and backward.
     products: [u64; 3],
+    batch_ends: u64,
     run: Key,
     eval: Key,
     isa: Isa,
@@ -117,6 +118,7 @@ impl Tile {
             digital,
             counters,
             products: [0; 3],
+            batch_ends: 0,
             run: Key::new(seeds.1, Kind::Run, &path, 0),
             eval: Key::new(seeds.1, Kind::Eval, &path, 0),
             isa,
@@ -181,6 +183,15 @@ impl Tile {
         }
         self.composite_is_fresh = false;
         Ok(())
+    }
+
+    /// The end of a mini-batch: diffusion, then decay, of the cells that have them.
+    pub fn end_batch(&mut self) {
+        for array in &mut self.arrays {
+            array.end_batch(self.batch_ends);
+        }
+        self.batch_ends += 1;
+        self.composite_is_fresh = false;
     }
 
     /// What [`Tile::update`] would refuse.
@@ -335,6 +346,7 @@ impl Tile {
         }
         let mut counts = vec![self.counters.vectors, self.counters.batches];
         counts.extend(self.products);
+        counts.push(self.batch_ends);
         for transfer in &self.counters.transfers {
             counts.extend([transfer.pointer, transfer.events, transfer.since]);
         }
@@ -364,12 +376,13 @@ impl Tile {
             check_matrix(name, &stored, self.rows, self.columns).map_err(|e| e.within("state"))?;
             *matrix = stored;
         }
-        let expected = 5 + 3 * self.counters.transfers.len();
+        let expected = 6 + 3 * self.counters.transfers.len();
         match take("counters")? {
             State::Counts(counts) if counts.len() == expected => {
                 (next.counters.vectors, next.counters.batches) = (counts[0], counts[1]);
                 next.products.copy_from_slice(&counts[2..5]);
-                for (transfer, counts) in next.counters.transfers.iter_mut().zip(counts[5..].chunks_exact(3)) {
+                next.batch_ends = counts[5];
+                for (transfer, counts) in next.counters.transfers.iter_mut().zip(counts[6..].chunks_exact(3)) {
                     *transfer = TransferCounters { pointer: counts[0] % self.columns as u64, events: counts[1], since: counts[2] };
                 }
             }

@@ -1,0 +1,655 @@
+//! The random streams: known answers, value stability, and statistics of the numbers exactly as the kernel draws them.
+//!
+//! Every suite is a function of a generator, and a generator that should fail it goes through the same code. Seeds are fixed, so nothing here is flaky:
+//! the thresholds say how surprising a failure would have been.
+
+mod common;
+
+use common::{Worst, cdf, erfc, flat_z};
+use ohmgrad_core::rng::{Key, Kind, STREAM_VERSION, mix64, permutation};
+
+/// Standard errors allowed to sums over normals and to chi-squares: 5.7e-7 two-sided, below 1e-4 for the some 150 of them in this file.
+const Z: f64 = 5.0;
+/// Standard errors allowed to a correlation of two bits: 2.0e-9 two-sided, below 1e-4 for the up to 20,000 of them in one suite.
+const Z_BITS: f64 = 6.0;
+/// Critical value of sqrt(n) D at 0.1 % (Kolmogorov: 2 exp(-2 * 1.95^2) = 0.001).
+const KOLMOGOROV: f64 = 1.95;
+/// Numbers per correlation: 5 standard errors are 5 / sqrt(n) = 1.9e-3.
+const SHAPE: Shape = Shape { vectors: 8, rows: 32, columns: 784, n: 34 };
+
+// The uses below an array's key (`rng.rs`).
+const PULSE: u64 = 0;
+const TRAIN_X: u64 = 1;
+const TRAIN_D: u64 = 2;
+
+/// Everything that names a stream above the row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Run {
+    seed: u64,
+    path: &'static str,
+    array: u64,
+    purpose: u64,
+    vector: u64,
+}
+
+const RUN: Run = Run { seed: 1, path: "fc1", array: 0, purpose: PULSE, vector: 0 };
+
+impl Run {
+    fn key(self) -> Key {
+        Key::new(self.seed, Kind::Run, self.path, self.array).child(self.purpose).child(self.vector)
+    }
+}
+
+/// Pulse noise as the kernel draws it: run, then row; counters column and ordinal.
+fn pulses(run: Run, row: u64) -> impl Fn(u32, u32) -> f32 {
+    let key = run.key().child(row);
+    move |column, n| key.normal(column, n)
+}
+
+/// The words below it.
+fn words(run: Run, row: u64) -> impl Fn(u32, u32) -> u32 {
+    let key = run.key().child(row);
+    move |column, n| key.word(column, n)
+}
+
+/// Words of trains: the key ends with the vector (here in the row's place); counters line and 32 * word + bit plane.
+fn trains(run: Run, vector: u64) -> impl Fn(u32, u32) -> u32 {
+    let key = run.key().child(vector);
+    move |line, n| key.word(line, 32 * (n / 24) + n % 24)
+}
+
+/// Box and Muller in `f64` from the words `2p` and `2p + 1`, as documented; both numbers are rounded to 24 bits as they become `f32`.
+fn exact_normal(word: impl Fn(u32, u32) -> u32, i: u32, n: u32) -> f64 {
+    let (a, b) = (word(i, n & !1), word(i, n | 1));
+    let radius = (-2.0 * (((a & 0x7FFF_FFFF) | 1) as f32 as f64 / 2_147_483_648.0).ln()).sqrt();
+    let (s, c) = (((b & 0x3FFF_FFFF) as f32 as f64 / 536_870_912.0 - 1.0) * std::f64::consts::FRAC_PI_4).sin_cos();
+    let (s, c) = if (b >> 30) & 1 == 0 { (s, c) } else { (c, s) };
+    let (value, sign) = if n & 1 == 0 { (s, b >> 31) } else { (c, a >> 31) };
+    if sign == 0 { radius * value } else { -radius * value }
+}
+
+// ---- Generators that must fail
+
+/// Two multiplications on plain counters, raw xors in the place of the lower key chain: the design that was not taken.
+fn weak_words(run: Run, row: u64) -> impl Fn(u32, u32) -> u32 {
+    let key = raw_xors(run, row);
+    move |column, n| {
+        let mut h = (column ^ (n << 16) ^ key.0 as u32).wrapping_mul(0x21F0_AAAD);
+        h ^= h >> 15;
+        h = (h ^ (key.0 >> 32) as u32).wrapping_mul(0x735A_2D97);
+        h ^ (h >> 16)
+    }
+}
+
+/// Normals of them.
+fn weak_normals(run: Run, row: u64) -> impl Fn(u32, u32) -> f32 {
+    let words = weak_words(run, row);
+    move |column, n| exact_normal(&words, column, n) as f32
+}
+
+/// Vectors and rows xored into the key of an array.
+fn raw_xors(run: Run, row: u64) -> Key {
+    Key(Run { vector: 0, ..run }.key().0 ^ run.vector ^ row)
+}
+
+/// The real words under such keys.
+fn raw_key_words(run: Run, row: u64) -> impl Fn(u32, u32) -> u32 {
+    let key = raw_xors(run, row);
+    move |column, n| key.word(column, n)
+}
+
+/// Sums of 12 uniform numbers.
+fn twelve_uniforms(run: Run, row: u64) -> impl Fn(u32, u32) -> f32 {
+    let key = run.key().child(row);
+    move |column, n| (0..12).map(|k| key.uniform(column, 12 * n + k)).sum::<f32>() - 6.0
+}
+
+/// A scale that is off by 0.2 %.
+fn scaled(run: Run, row: u64) -> impl Fn(u32, u32) -> f32 {
+    let z = pulses(run, row);
+    move |column, n| 1.002 * z(column, n)
+}
+
+/// A leak of 0.3 % from the next column.
+fn leaking(run: Run, row: u64) -> impl Fn(u32, u32) -> f32 {
+    let z = pulses(run, row);
+    move |column, n| z(column, n) + 0.003 * z(column + 1, n)
+}
+
+/// Bit 7 set once in 512 draws too often.
+fn sticky(run: Run, row: u64) -> impl Fn(u32, u32) -> u32 {
+    let word = words(run, row);
+    move |column, n| word(column, n) | (((word(column, n + 1000) & 255 == 0) as u32) << 7)
+}
+
+// ---- Known answers
+
+/// Computed by a script of its own from the formulas in the header of `rng.rs`, not by this crate.
+#[test]
+fn known_answers() {
+    assert_eq!([mix64(1), mix64(0x9E37_79B9_7F4A_7C15)], [0x5692_161D_100B_05E5, 0xE220_A839_7B1D_CDAF]);
+    assert_eq!(Key::new(0, Kind::Init, "", 0), Key(0xF2A1_1B65_19DF_9DD3));
+    assert_eq!(Key::new(0, Kind::Run, "0", 0), Key(0x28EC_39FE_9884_BA09));
+    assert_eq!(Key::new(1, Kind::Run, "fc1", 0), Key(0x7316_A1BA_A166_7102));
+    assert_eq!(Key::new(u64::MAX, Kind::Eval, "naïve", 3), Key(0xFCA4_225A_95D7_EEE2));
+    // Key; i, n; word; the normal's bits and the same normal by f64 functions.
+    let answers = [
+        (0, 0, 0, 0x0000_0000, 0xC0C8_989B_u32, -6.268_628_825_029_356),
+        (0, 1, 0, 0xC18B_262E, 0xBDA6_5A2F, -0.081_226_651_295_22),
+        (0, 0, 1, 0xD3E6_B496, 0xBFF5_86F3, -1.918_180_869_659_501_7),
+        (0, 783, 31, 0xD865_3480, 0x3E4D_56C1, 0.200_526_263_501_684),
+        (1, 0, 0, 0x687E_F532, 0x3F1C_9C31, 0.611_758_311_926_444_5),
+        (1, 783, 31, 0x24FC_3FBF, 0x4007_3C1F, 2.113_044_635_580_781),
+        (1 << 32, 0, 0, 0x2347_52A0, 0x3F1C_98AD, 0.611_704_629_823_403_2),
+        (1 << 32, 1, 0, 0xB8F9_F32C, 0xBF93_4741, -1.150_612_047_484_799_4),
+        (0x0123_4567_89AB_CDEF, 0, 0, 0x415B_A175, 0x3EE0_9840, 0.438_661_574_457_585),
+        (0x0123_4567_89AB_CDEF, 1, 0, 0x96F0_63AE, 0xBE2B_9706, -0.167_568_277_790_893_2),
+        (0x0123_4567_89AB_CDEF, 783, 31, 0xC06B_5BA0, 0x3F34_545A, 0.704_412_185_092_422),
+        (u64::MAX, 0, 0, 0x3AC8_B8EF, 0x3F5D_5D1A, 0.864_701_840_365_322_3),
+        (u64::MAX, u32::MAX, u32::MAX, 0x860A_0DBC, 0x3F93_01AC, 1.148_488_572_592_413_7),
+    ];
+    for (key, i, n, word, bits, normal) in answers {
+        let key = Key(key);
+        assert_eq!(key.word(i, n), word, "{key:?} {i} {n}");
+        assert_eq!(key.uniform(i, n), (word >> 8) as f32 / 16_777_216.0, "{key:?} {i} {n}");
+        assert_eq!(key.normal(i, n).to_bits(), bits, "{key:?} {i} {n}");
+        // `ln` is good to 3.5 units of 2^-24, so the radius to 2.3, the angle to 1.5, its sine to 1.7, the product to 1: below 8 units of 6.56. (Near zero the
+        // rounding of u shows as well: no such answer is among these.)
+        assert!((key.normal(i, n) as f64 - normal).abs() < 8.0 * 6.56 / 16_777_216.0, "{key:?} {i} {n}");
+    }
+}
+
+/// The first values of every kind of stream, computed as above. If this test fails, saved runs no longer resume with the same bits: change
+/// `STREAM_VERSION` together with these numbers, and say so in the changelog.
+#[test]
+fn streams_have_not_changed() {
+    const SAY: &str = "a stream changed: change STREAM_VERSION and the changelog as well";
+    assert_eq!(STREAM_VERSION, 1, "with a new version come new values in this test and a line in the changelog");
+    let (run, eval) = (Key::new(7, Kind::Run, "fc1", 0), Key::new(7, Kind::Eval, "fc1", 0));
+    let bits = |key: Key, at: [(u32, u32); 3]| at.map(|(i, n)| key.normal(i, n).to_bits());
+    // Pulses: vector 5, row 3.
+    let pulse = run.child(PULSE).child(5).child(3);
+    assert_eq!(bits(pulse, [(0, 0), (0, 1), (0, 2)]), [0x3EBC_44DC, 0x3DCD_A8E1, 0xBF23_9483], "{SAY}");
+    assert_eq!(bits(pulse, [(1, 0), (33, 7), (0, 0)]), [0x3F41_4B95, 0xBF21_C5FD, 0x3EBC_44DC], "{SAY}");
+    // Trains: vector 5; (line, 32 * word + plane).
+    let train = |purpose: u64| [(0, 0), (1, 23), (33, 69)].map(|(i, n)| run.child(purpose).child(5).word(i, n));
+    assert_eq!(train(TRAIN_X), [0x548A_4856, 0x3F9A_5FFB, 0xFAD2_BFCE], "{SAY}");
+    assert_eq!(train(TRAIN_D), [0xB5CF_DE31, 0x2776_9B55, 0x7922_CCA6], "{SAY}");
+    // Products: output and input noise, forward and backward: vector 5, pass 0.
+    let lines = [(0, 0), (0, 1), (0, 9)];
+    let products = [
+        [0xBF17_CDBF, 0x3D86_4C5D, 0x3FB5_AB6D],
+        [0x3FB8_72C1, 0x3EA6_8B12, 0x3F47_EA14],
+        [0xBEFB_054B, 0xBF9D_4E93, 0xBFBF_78CE],
+        [0xBF2B_2D7E, 0x3EC9_4187, 0xBF86_DBB7],
+    ];
+    for (purpose, expected) in (3..).zip(products) {
+        assert_eq!(bits(run.child(purpose).child(5).child(0), lines), expected, "{SAY}");
+    }
+    assert_eq!(bits(eval.child(3).child(5).child(0), lines), [0x3D9E_B10C, 0x3F62_8A6D, 0xBDB9_563B], "{SAY}");
+    // Transfers: transfer 1, event 6, line 2.
+    let read = |purpose: u64| bits(run.child(purpose).child(1).child(6).child(2).child(0).child(0), lines);
+    assert_eq!(read(7), [0x3EEF_BE0B, 0x3F69_6C30, 0xBF63_AF20], "{SAY}");
+    assert_eq!(read(8), [0xBF6D_4DA4, 0xBE7F_D17B, 0x3E46_8E5D], "{SAY}");
+    let write = |purpose: u64| {
+        let key = run.child(purpose).child(1).child(0).child(6).child(2);
+        [(0, 0), (1, 23), (33, 69)].map(|(i, n)| key.word(i, n))
+    };
+    assert_eq!(write(9), [0x678C_9A6C, 0x5D0D_EFDF, 0x2401_7910], "{SAY}");
+    assert_eq!(write(10), [0x700E_8F73, 0x2C96_3202, 0x5A15_9DF1], "{SAY}");
+    // Devices: parameter, then row.
+    let device =
+        |parameter: u64, row: u64, column: u32| Key::new(7, Kind::Device, "fc1", 0).child(parameter).child(row).normal(column, 0).to_bits();
+    assert_eq!([device(0, 0, 0), device(3, 2, 1), device(6, 1, 33)], [0x3F06_4F14, 0x3F46_FBE7, 0x3E73_A9A5], "{SAY}");
+    // Initial weights and shuffles.
+    let init = |row: u64, column: u32| Key::new(7, Kind::Init, "fc1", 0).child(row).uniform(column, 0);
+    let expected = [9_117_858.0, 6_115_992.0, 7_632_008.0].map(|v: f32| v / 16_777_216.0);
+    assert_eq!([init(0, 0), init(2, 1), init(1, 33)], expected, "{SAY}");
+    assert_eq!(ohmgrad_core::ops::uniform_init(7, "fc1", 3, 34, 1.0)[34 * 2 + 1], 2.0 * expected[1] - 1.0, "{SAY}");
+    assert_eq!(permutation(Key::new(7, Kind::Init, "shuffle", 3), 12), [1, 3, 0, 10, 5, 9, 7, 8, 2, 11, 6, 4], "{SAY}");
+}
+
+/// Every normal is the documented one up to the rounding of `known_answers`, and none is beyond the largest radius.
+#[test]
+fn normals_are_box_and_muller() {
+    for row in 0..400 {
+        let (word, normal) = (words(RUN, row), pulses(RUN, row));
+        for (i, n) in (0..50).flat_map(|i| (0..20).map(move |n| (i, n))) {
+            let (z, exact) = (normal(i, n) as f64, exact_normal(&word, i, n));
+            assert!((z - exact).abs() < 8.0 * 6.56 / 16_777_216.0 && z.abs() < 6.56, "row {row}, {i}, {n}: {z} for {exact}");
+        }
+    }
+}
+
+/// Two counters below `limit` that give the same word, as a difference (i, n) of the counters.
+fn shared_counters(limit: i64) -> Option<(i64, i64)> {
+    let (step_i, step_n) = (0x9E37_79B9_u32, 0x85EB_CA6B_u32);
+    let inverse = (0..5).fold(step_n, |x, _| x.wrapping_mul(2u32.wrapping_sub(step_n.wrapping_mul(x))));
+    let ratio = 0u32.wrapping_sub(step_i.wrapping_mul(inverse));
+    // i STEP_I + n STEP_N = 0 has one n for every i, up to multiples of 2^32.
+    (1..limit).map(|i| (i, ratio.wrapping_mul(i as u32) as i32 as i64)).find(|(_, n)| n.abs() < limit)
+}
+
+/// Within a key a word depends on `i STEP_I + n STEP_N` alone, a bijection of which it is: the counters of one row are far from meeting.
+#[test]
+fn counters_share_no_words() {
+    assert_eq!(shared_counters(44_316), None);
+    let (i, n) = shared_counters(44_317).expect("the first shared word");
+    assert_eq!((i, n), (44_316, 31_052));
+    assert_eq!(Key(99).word(0, 0), Key(99).word(i as u32, n as u32));
+}
+
+// ---- Shapes of draws
+
+#[derive(Clone, Copy)]
+struct Shape {
+    vectors: u64,
+    rows: u64,
+    columns: u32,
+    n: u32,
+}
+
+impl Shape {
+    fn count(self) -> usize {
+        self.vectors as usize * self.rows as usize * self.columns as usize * self.n as usize
+    }
+}
+
+/// All numbers of a shape, in order.
+fn each<T, R: Fn(u32, u32) -> T>(shape: Shape, draw: &impl Fn(Run, u64) -> R, mut see: impl FnMut(T)) {
+    for vector in 0..shape.vectors {
+        for row in 0..shape.rows {
+            let value = draw(Run { vector, ..RUN }, row);
+            for column in 0..shape.columns {
+                for n in 0..shape.n {
+                    see(value(column, n));
+                }
+            }
+        }
+    }
+}
+
+/// Where the second number of a pair comes from.
+#[derive(Clone, Copy)]
+struct Lag {
+    name: &'static str,
+    from: Run,
+    to: Run,
+    vector: u64,
+    row: u64,
+    column: u32,
+    n: u32,
+}
+
+const HERE: Lag = Lag { name: "", from: RUN, to: RUN, vector: 0, row: 0, column: 0, n: 0 };
+
+/// Neighbours of every kind. The last two differ in the top two bits of the counter sum only, where a hash mixes least.
+const LAGS: [Lag; 17] = [
+    Lag { name: "column", column: 1, ..HERE },
+    Lag { name: "column + 2", column: 2, ..HERE },
+    Lag { name: "block of 32 columns", column: 32, ..HERE },
+    Lag { name: "ordinal", n: 1, ..HERE },
+    Lag { name: "pair of ordinals", n: 2, ..HERE },
+    Lag { name: "word of a train", n: 24, ..HERE },
+    Lag { name: "row", row: 1, ..HERE },
+    Lag { name: "row + 2", row: 2, ..HERE },
+    Lag { name: "vector", vector: 1, ..HERE },
+    Lag { name: "mini-batch of 10", vector: 10, ..HERE },
+    Lag { name: "array", to: Run { array: 1, ..RUN }, ..HERE },
+    Lag { name: "seed", to: Run { seed: 2, ..RUN }, ..HERE },
+    Lag { name: "seeds 0 and 1", from: Run { seed: 0, ..RUN }, ..HERE },
+    Lag { name: "path fc1, fc2", to: Run { path: "fc2", ..RUN }, ..HERE },
+    Lag { name: "path 0, 1", from: Run { path: "0", ..RUN }, to: Run { path: "1", ..RUN }, ..HERE },
+    Lag { name: "top bit", column: 22_158, n: 15_526, ..HERE },
+    Lag { name: "top bits", column: 11_079, n: 7_763, ..HERE },
+];
+
+/// All pairs of a lag over [`SHAPE`].
+fn pairs<T, R: Fn(u32, u32) -> T>(lag: Lag, draw: &impl Fn(Run, u64) -> R, mut see: impl FnMut(T, T)) {
+    for vector in 0..SHAPE.vectors {
+        for row in 0..SHAPE.rows {
+            let here = draw(Run { vector: lag.from.vector + vector, ..lag.from }, row);
+            let there = draw(Run { vector: lag.to.vector + vector + lag.vector, ..lag.to }, row + lag.row);
+            for column in 0..SHAPE.columns {
+                for n in 0..SHAPE.n {
+                    see(here(column, n), there(column + lag.column, n + lag.n));
+                }
+            }
+        }
+    }
+}
+
+// ---- Normals: one at a time
+
+const TEN_MILLION: Shape = Shape { vectors: 10, rows: 50, columns: 500, n: 40 };
+
+/// Mean, variance, skewness and kurtosis by the Hermite polynomials, which are uncorrelated with variances 1, 2, 6 and 24.
+fn moments<R: Fn(u32, u32) -> f32>(draw: impl Fn(Run, u64) -> R) -> Worst {
+    let mut sums = [0f64; 4];
+    each(TEN_MILLION, &draw, |z| {
+        let z = z as f64;
+        let z2 = z * z;
+        sums[0] += z;
+        sums[1] += z2 - 1.0;
+        sums[2] += (z2 - 3.0) * z;
+        sums[3] += (z2 - 6.0) * z2 + 3.0;
+    });
+    let mut worst = Worst::default();
+    for ((sum, variance), name) in sums.into_iter().zip([1.0, 2.0, 6.0, 24.0]).zip(["mean", "variance", "skewness", "kurtosis"]) {
+        worst.see(sum / (variance * TEN_MILLION.count() as f64).sqrt(), || name.to_string());
+    }
+    worst
+}
+
+#[test]
+fn moments_are_normal() {
+    let worst = moments(pulses);
+    eprintln!("moments: {worst}");
+    assert!(worst.z < Z, "{worst}");
+    let control = moments(scaled);
+    assert!(control.z > Z, "a scale of 1.002 must be noticed: {control}");
+}
+
+/// sqrt(n) D of Kolmogorov and Smirnov.
+fn kolmogorov<R: Fn(u32, u32) -> f32>(draw: impl Fn(Run, u64) -> R) -> f64 {
+    let mut values = Vec::with_capacity(TEN_MILLION.count());
+    each(TEN_MILLION, &draw, |z| values.push(z));
+    values.sort_unstable_by(f32::total_cmp);
+    let n = values.len() as f64;
+    let distance = values.iter().enumerate().fold(0.0, |d: f64, (k, z)| {
+        let p = cdf(*z as f64);
+        d.max(p - k as f64 / n).max((k + 1) as f64 / n - p)
+    });
+    n.sqrt() * distance
+}
+
+#[test]
+fn distribution_is_normal() {
+    let real = kolmogorov(pulses);
+    eprintln!("Kolmogorov: {real:.3}");
+    assert!(real < KOLMOGOROV, "{real}");
+    let control = kolmogorov(twelve_uniforms);
+    assert!(control > KOLMOGOROV, "sums of 12 uniforms must be noticed: {control}");
+}
+
+const TAILS: [f64; 5] = [2.0, 3.0, 4.0, 4.5, 5.0];
+
+/// Numbers beyond each of [`TAILS`] on each side, in units of the square root of what is expected.
+fn tails<R: Fn(u32, u32) -> f32>(shape: Shape, draw: impl Fn(Run, u64) -> R) -> Worst {
+    let mut beyond = [[0u64; 5]; 2];
+    each(shape, &draw, |z| {
+        if z.abs() >= 2.0 {
+            let side = &mut beyond[(z < 0.0) as usize];
+            TAILS.iter().zip(side).for_each(|(tail, count)| *count += (z.abs() >= *tail as f32) as u64);
+        }
+    });
+    let mut worst = Worst::default();
+    for (at, tail) in TAILS.iter().enumerate() {
+        let expected = shape.count() as f64 * 0.5 * erfc(tail * std::f64::consts::FRAC_1_SQRT_2);
+        for (side, sign) in beyond.iter().zip([1.0, -1.0]) {
+            worst.see((side[at] as f64 - expected) / expected.sqrt(), || format!("{} beyond {} for {expected:.1}", side[at], sign * tail));
+        }
+        let both = beyond[0][at] + beyond[1][at];
+        worst.see((both as f64 - 2.0 * expected) / (2.0 * expected).sqrt(), || format!("{both} beyond {tail} for {:.1}", 2.0 * expected));
+    }
+    worst
+}
+
+/// A hundred million numbers, so that 57 beyond 5 are expected and too few can be noticed as well.
+#[test]
+fn tails_are_normal() {
+    let worst = tails(Shape { vectors: 100, ..TEN_MILLION }, pulses);
+    eprintln!("tails: {worst}");
+    assert!(worst.z < Z, "{worst}");
+    let control = tails(TEN_MILLION, twelve_uniforms);
+    assert!(control.z > Z, "sums of 12 uniforms must be noticed: {control}");
+}
+
+/// The two normals of a draw: the point they make has an angle and an `exp(-radius^2 / 2)` that are uniform and independent.
+fn pair_is_isotropic<R: Fn(u32, u32) -> f32>(draw: impl Fn(Run, u64) -> R) -> f64 {
+    let mut counts = vec![0u32; 32 * 16];
+    let mut even = None;
+    each(SHAPE, &draw, |z| match even.take() {
+        None => even = Some(z as f64),
+        Some(x) => {
+            let y = z as f64;
+            let angle = ((y.atan2(x) / std::f64::consts::TAU).rem_euclid(1.0) * 32.0) as usize % 32;
+            let radius = ((-0.5 * (x * x + y * y)).exp() * 16.0) as usize;
+            counts[angle * 16 + radius.min(15)] += 1;
+        }
+    });
+    flat_z(&counts)
+}
+
+#[test]
+fn even_and_odd_normals_are_independent() {
+    let real = pair_is_isotropic(pulses);
+    eprintln!("pairs: {real:.2}");
+    assert!(real.abs() < Z, "{real}");
+    // One bit for both signs.
+    let control = pair_is_isotropic(|run, row| {
+        let z = pulses(run, row);
+        move |column, n| if n & 1 == 0 { z(column, n) } else { z(column, n).abs().copysign(z(column, n - 1)) }
+    });
+    assert!(control.abs() > Z, "a shared sign must be noticed: {control}");
+    let control = pair_is_isotropic(|run, row| {
+        let z = pulses(run, row);
+        move |column, n| if n & 1 == 0 { z(column, n) } else { z(column, n) + 0.01 * z(column, n - 1) }
+    });
+    assert!(control.abs() > Z, "a leak of 1 % must be noticed: {control}");
+}
+
+// ---- Normals: neighbours
+
+/// Correlations of neighbours, of their squares, and of either square with the other.
+fn correlations<R: Fn(u32, u32) -> f32>(draw: impl Fn(Run, u64) -> R, lags: &[Lag]) -> Worst {
+    let mut worst = Worst::default();
+    for lag in lags {
+        let mut sums = [0f64; 4];
+        pairs(*lag, &draw, |a, b| {
+            let (a, b) = (a as f64, b as f64);
+            let (a2, b2) = (a * a - 1.0, b * b - 1.0);
+            sums[0] += a * b;
+            sums[1] += a2 * b2;
+            sums[2] += a2 * b;
+            sums[3] += a * b2;
+        });
+        for ((sum, variance), name) in sums.into_iter().zip([1.0, 4.0, 2.0, 2.0]).zip(["z z", "z^2 z^2", "z^2 z", "z z^2"]) {
+            worst.see(sum / (variance * SHAPE.count() as f64).sqrt(), || format!("{name}, {}", lag.name));
+        }
+    }
+    worst
+}
+
+#[test]
+fn neighbouring_normals_are_uncorrelated() {
+    const { assert!(SHAPE.vectors * SHAPE.rows * SHAPE.columns as u64 * SHAPE.n as u64 >= 6_250_000) };
+    let worst = correlations(pulses, &LAGS);
+    eprintln!("correlations: {worst}");
+    assert!(worst.z < Z, "{worst}");
+    for (name, control) in [("a leak of 0.3 %", correlations(leaking, &LAGS[..1])), ("a weak hash", correlations(weak_normals, &LAGS))] {
+        eprintln!("control, {name}: {control}");
+        assert!(control.z > Z, "{name} must be noticed: {control}");
+    }
+}
+
+// ---- Words
+
+/// Bytes and bits of words, one at a time.
+fn flatness<R: Fn(u32, u32) -> u32>(draw: impl Fn(Run, u64) -> R) -> Worst {
+    let mut bytes = vec![[0u32; 256]; 4];
+    each(TEN_MILLION, &draw, |word| word.to_le_bytes().iter().zip(&mut bytes).for_each(|(byte, counts)| counts[*byte as usize] += 1));
+    let mut worst = Worst::default();
+    let n = TEN_MILLION.count() as f64;
+    for (at, counts) in bytes.iter().enumerate() {
+        worst.see(flat_z(counts), || format!("byte {at}"));
+        for bit in 0..8 {
+            let ones: u32 = (0..256).filter(|value| value >> bit & 1 == 1).map(|value| counts[value]).sum();
+            worst.see((2.0 * ones as f64 - n) / n.sqrt(), || format!("bit {}", 8 * at + bit));
+        }
+    }
+    worst
+}
+
+#[test]
+fn words_are_uniform() {
+    for (name, worst) in [("pulses", flatness(words)), ("trains", flatness(|run, row| trains(Run { purpose: TRAIN_X, ..run }, row)))] {
+        eprintln!("flatness of {name}: {worst}");
+        assert!(worst.z < Z, "{name}: {worst}");
+    }
+    let control = flatness(sticky);
+    assert!(control.z > Z, "a bit set too often must be noticed: {control}");
+}
+
+/// `uniform` over 4096 equal cells.
+fn uniformity<R: Fn(u32, u32) -> f32>(draw: impl Fn(Run, u64) -> R) -> f64 {
+    let mut counts = vec![0u32; 4096];
+    each(TEN_MILLION, &draw, |u| {
+        assert!((0.0..1.0).contains(&u), "{u}");
+        counts[(u * 4096.0) as usize] += 1;
+    });
+    flat_z(&counts)
+}
+
+#[test]
+fn uniforms_are_uniform() {
+    let uniform = |run: Run, row: u64| {
+        let key = run.key().child(row);
+        move |column: u32, n: u32| key.uniform(column, n)
+    };
+    let real = uniformity(uniform);
+    eprintln!("uniformity: {real:.2}");
+    assert!(real.abs() < Z, "{real}");
+    let control = uniformity(|run, row| {
+        let u = uniform(run, row);
+        move |column, n| u(column, n).powf(1.01)
+    });
+    assert!(control > Z, "u^1.01 must be noticed: {control}");
+}
+
+/// Correlation of every bit with every bit of the neighbour, and the chi-square of every pair of bytes at one place.
+fn bit_correlations<R: Fn(u32, u32) -> u32>(draw: impl Fn(Run, u64) -> R, lags: &[Lag]) -> [Worst; 2] {
+    let (mut bits, mut bytes) = (Worst::default(), Worst::default());
+    for lag in lags {
+        let mut unequal = vec![[0u32; 32]; 32];
+        let mut byte_pairs = vec![vec![0u32; 65_536]; 4];
+        // 64 pairs at a time: word k of a plane holds the bits k of 64 words.
+        let (mut filled, mut a_planes, mut b_planes) = (0, [0u64; 32], [0u64; 32]);
+        pairs(*lag, &draw, |a: u32, b: u32| {
+            for (place, counts) in byte_pairs.iter_mut().enumerate() {
+                let (x, y) = (a >> (8 * place) & 255, b >> (8 * place) & 255);
+                counts[(x << 8 | y) as usize] += 1;
+            }
+            for k in 0..32 {
+                a_planes[k] |= ((a >> k & 1) as u64) << filled;
+                b_planes[k] |= ((b >> k & 1) as u64) << filled;
+            }
+            filled += 1;
+            if filled == 64 {
+                for (row, a) in unequal.iter_mut().zip(&a_planes) {
+                    row.iter_mut().zip(&b_planes).for_each(|(count, b)| *count += (a ^ b).count_ones());
+                }
+                (filled, a_planes, b_planes) = (0, [0; 32], [0; 32]);
+            }
+        });
+        assert_eq!(filled, 0, "the shape must be a multiple of 64");
+        let n = SHAPE.count() as f64;
+        for (j, row) in unequal.iter().enumerate() {
+            for (k, count) in row.iter().enumerate() {
+                bits.see((2.0 * *count as f64 - n) / n.sqrt(), || format!("bits {j} and {k}, {}", lag.name));
+            }
+        }
+        for (place, counts) in byte_pairs.iter().enumerate() {
+            bytes.see(flat_z(counts), || format!("bytes {place}, {}", lag.name));
+        }
+    }
+    [bits, bytes]
+}
+
+#[test]
+fn neighbouring_words_are_independent() {
+    // Trains, with the coincidence of both sides (x against d) beside the lags of the kernel.
+    let x = Run { purpose: TRAIN_X, ..RUN };
+    let d = Run { purpose: TRAIN_D, ..RUN };
+    let lags: Vec<Lag> = LAGS[..15]
+        .iter()
+        .map(|lag| Lag { from: Run { purpose: TRAIN_X, ..lag.from }, to: Run { purpose: TRAIN_X, ..lag.to }, ..*lag })
+        .chain([Lag { name: "x and d", from: x, to: d, ..HERE }])
+        .collect();
+    for (name, [bits, bytes]) in [("trains", bit_correlations(trains, &lags)), ("pulses", bit_correlations(words, &LAGS[15..]))] {
+        eprintln!("{name}, bits: {bits}; bytes: {bytes}");
+        assert!(bits.comparisons <= 20_000 && bits.z < Z_BITS, "{name}: {bits}");
+        assert!(bytes.z < Z, "{name}: {bytes}");
+    }
+    let [bits, bytes] = bit_correlations(weak_words, &LAGS[..1]);
+    eprintln!("control, bits: {bits}; bytes: {bytes}");
+    assert!(bits.z > Z_BITS, "a weak hash must be noticed: {bits}");
+    assert!(bytes.z > Z, "a weak hash must be noticed: {bytes}");
+}
+
+/// Pairs of equal words among 2^22 of many rows against the Poisson law. Words of one key are a bijection of their counters and never equal, so pairs within a row
+/// do not count.
+fn collisions<R: Fn(u32, u32) -> u32>(draw: impl Fn(Run, u64) -> R) -> f64 {
+    let shape = Shape { vectors: 16, rows: 1024, columns: 128, n: 2 };
+    let mut values = Vec::with_capacity(shape.count());
+    each(shape, &draw, |word| values.push(word));
+    values.sort_unstable();
+    let pairs: usize = values.chunk_by(|a, b| a == b).map(|equal| equal.len() * (equal.len() - 1) / 2).sum();
+    let expected = (values.len() as f64) * (values.len() - 256) as f64 / 2f64.powi(33);
+    (pairs as f64 - expected) / expected.sqrt()
+}
+
+/// Equal spacings between 4096 sorted words of 64 rows, in 500 vectors: Poisson with mean 4096^3 / 2^34 = 4 each.
+fn birthday_spacings<R: Fn(u32, u32) -> u32>(draw: impl Fn(Run, u64) -> R) -> f64 {
+    let mut equal = 0;
+    for vector in 0..500 {
+        let run = Run { vector, ..RUN };
+        let mut days: Vec<u32> = (0..64).map(|row| draw(run, row)).flat_map(|word| (0..64).map(move |column| word(column, 0))).collect();
+        days.sort_unstable();
+        let mut spacings: Vec<u32> = days.windows(2).map(|pair| pair[1] - pair[0]).chain([days[0].wrapping_sub(days[4095])]).collect();
+        spacings.sort_unstable();
+        equal += spacings.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    }
+    (equal as f64 - 2000.0) / 2000f64.sqrt()
+}
+
+#[test]
+fn rows_collide_as_often_as_chance_has_it() {
+    for (name, suite) in [("collisions", collisions as fn(_) -> f64), ("birthday spacings", birthday_spacings)] {
+        let real = suite(words);
+        eprintln!("{name}: {real:.2}");
+        assert!(real.abs() < Z, "{name}: {real}");
+    }
+    for (name, control) in [("collisions", collisions(raw_key_words)), ("birthday spacings", birthday_spacings(weak_words))] {
+        eprintln!("control, {name}: {control:.2}");
+        assert!(control > Z, "{name} under raw xors must be noticed: {control}");
+    }
+}
+
+/// How many rows of all the streams of a few networks have the first two words of another one.
+fn repeated_rows<R: Fn(u32, u32) -> u32>(draw: impl Fn(Run, u64) -> R) -> usize {
+    let mut first = Vec::new();
+    for seed in 0..16 {
+        for path in ["0", "1", "10", "fc1", "fc2"] {
+            for (array, purpose) in (0..3).flat_map(|array| (0..11).map(move |purpose| (array, purpose))) {
+                for vector in [0, 1, 2, 10, 4096] {
+                    for row in 0..64 {
+                        let word = draw(Run { seed, path, array, purpose, vector }, row);
+                        first.push((word(0, 0) as u64) << 32 | word(1, 0) as u64);
+                    }
+                }
+            }
+        }
+    }
+    let all = first.len();
+    first.sort_unstable();
+    first.dedup();
+    all - first.len()
+}
+
+/// 845,000 rows: chance repeats one with probability 2e-8.
+#[test]
+fn no_two_rows_share_a_stream() {
+    assert_eq!(repeated_rows(words), 0);
+    assert!(repeated_rows(raw_key_words) > 0, "keys made by xor must be noticed: runs share their rows");
+}
