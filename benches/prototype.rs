@@ -18,8 +18,9 @@ fn hash2(lo: u32, hi: u32, s: u32) -> u32 {
 
 #[inline(always)]
 fn hash3(lo: u32, hi: u32, s: u32) -> u32 {
-    let mut h = (s ^ lo).wrapping_mul(0x21F0_AAAD);
-    h ^= h >> 16;
+    let mut h = s ^ lo;
+    h = (h ^ (h >> 16)).wrapping_mul(0x21F0_AAAD);
+    h ^= h >> 15;
     h = (h ^ hi).wrapping_mul(0xD35A_2D97);
     h ^= h >> 15;
     h = h.wrapping_mul(0x2C1B_3C6D);

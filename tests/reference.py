@@ -22,6 +22,7 @@ Switches = NDArray[np.bool_]
 Settings = dict
 
 ZERO, HALF, ONE, TWO = F(0.0), F(0.5), F(1.0), F(2.0)
+LARGEST = F(3.4028234663852886e38)
 
 
 # ---- 1 functions
@@ -61,8 +62,8 @@ def ln(x: Floats) -> Floats:
 
 
 def exp_parts(x: Floats) -> tuple[Floats, Floats]:
-    """`(e^r - 1, 2^n)` with `x = n ln 2 + r`; `x` is kept between -87 and 88."""
-    x = clip(x, F(-87.0), F(88.0))
+    """`(e^r - 1, 2^n)` with `x = n ln 2 + r`; `x` is kept within +-87."""
+    x = clip(x, F(-87.0), F(87.0))
     t = x * LOG2_E + ROUND
     n = t - ROUND
     r = (x - n * LN2_HI) - n * LN2_LO
@@ -151,7 +152,7 @@ def child(key: int, *tags: int) -> int:
 def stream(seed: int, kind: int, path: str, array: int) -> int:
     """The key of one kind of randomness of one array of the tile at `path`."""
     name = path.encode()
-    return child(0, STREAM_VERSION, seed, kind, *name, len(name), array)
+    return child(0, STREAM_VERSION, seed, kind, len(name), *name, array)
 
 
 def count(n: int) -> Words:
@@ -161,8 +162,9 @@ def count(n: int) -> Words:
 
 def words(key: int, i: Words, n: Words) -> Words:
     """32 random bits for every pair of counters."""
-    h = ((i * U(0x9E3779B9) + n * U(0x85EBCA6B)) ^ U(key & 0xFFFFFFFF)) * U(0x21F0AAAD)
-    h = ((h ^ (h >> U(16))) ^ U(key >> 32)) * U(0xD35A2D97)
+    h = (i * U(0x9E3779B9) + n * U(0x85EBCA6B)) ^ U(key & 0xFFFFFFFF)
+    h = (h ^ (h >> U(16))) * U(0x21F0AAAD)
+    h = ((h ^ (h >> U(15))) ^ U(key >> 32)) * U(0xD35A2D97)
     h = (h ^ (h >> U(15))) * U(0x2C1B3C6D)
     return h ^ (h >> U(16))
 
@@ -335,15 +337,16 @@ def interpolate(device: Settings, name: str, position: NDArray[np.floating], num
 
 
 def granularity(device: Settings) -> float:
-    """Mean size of a pulse at zero (float64); `0.5^pow_gamma` is written out here for whole and half exponents."""
+    """Mean size of a pulse at zero (float64); a power step has `0.5^pow_gamma`, by square roots."""
     size = 1.0
     if device["model"] == "PowStep":
-        halves = int(2.0 * device["pow_gamma"])
-        if halves != 2.0 * device["pow_gamma"]:
-            raise ValueError(f"pow_gamma is {device['pow_gamma']}, allowed here: multiples of 0.5")
-        size = float(np.sqrt(0.5)) if halves % 2 == 1 else 1.0
-        for _ in range(halves // 2):
-            size = size * 0.5
+        for _ in range(int(device["pow_gamma"])):
+            size = 0.5 * size
+        rest, root = device["pow_gamma"] - int(device["pow_gamma"]), 0.5
+        for _ in range(53):
+            rest, root = 2.0 * rest, float(np.sqrt(root))
+            if rest >= 1.0:
+                rest, size = rest - 1.0, size * root
     if device["model"] == "Tabulated":
         zero = np.full(1, -device["w"][0] / (device["w"][-1] - device["w"][0]))
         up, down = (interpolate(device, name, zero, np.float64) for name in ("q_up", "q_down"))
@@ -491,13 +494,18 @@ def pulse(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, tra
             array.ordinals[row] = array.ordinals[row] + active
 
 
+def finite(v: Floats) -> Floats:
+    """`v`, where overflow ends at the largest number."""
+    return clip(v, -LARGEST, LARGEST)
+
+
 def exact(array: Array, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
     """The update without pulses, `dw = (-rate d_i) x_j`. A row with `rate d_i = 0` is left alone."""
     for row in range(len(d)):
-        scaled = -F(rate) * d[row]
+        scaled = finite(-F(rate) * d[row])
         if scaled == ZERO:
             continue
-        v, dw, cell = array.values[row], scaled * x, array.row(row)
+        v, dw, cell = array.values[row], finite(scaled * x), array.row(row)
         if pulse_type == "none":
             array.values[row] = v + dw
         elif pulse_type == "none_with_device":
@@ -505,7 +513,7 @@ def exact(array: Array, x: Floats, d: Floats, rate: float, pulse_type: str) -> N
         else:  # analog_update: w + dw q(w)
             up = dw >= ZERO
             size = np.where(up, cell["dw_up"], cell["dw_down"]) / F(array.device["dw_min"])
-            moved = v + dw * (size * response(array.device, cell, v, up))
+            moved = v + dw * finite(size * response(array.device, cell, v, up))
             array.values[row] = clip(moved, cell["w_min"], cell["w_max"])
 
 
@@ -562,7 +570,7 @@ def analog(io: Settings, matrix: Floats, x: Floats, keys: tuple[int, int], manag
     r, number = ONE, 0
     while True:
         scale = (alpha if alpha > ZERO else ONE) * r
-        v, _ = convert(x * (ONE / scale), inp_res, inp_bound)
+        v, _ = convert(x / scale, inp_res, inp_bound)
         if inp_noise > ZERO:
             v = v + inp_noise * normals(child(keys[0], number), np.zeros(len(v), U), count(len(v)))
         z = multiply(matrix, v)
@@ -596,7 +604,7 @@ class Transfer:
         if period == int(period):
             return vector == m - 1 and (batches + 1) % int(period) == 0
         self.since += 1
-        if self.since < np.ceil(period * m):
+        if self.since < np.ceil((period * m) * (1.0 - 1e-12)):
             return False
         self.since = 0
         return True
@@ -711,9 +719,9 @@ class Tile:
             change(array, x, d, rate, self.pulses, trains)
         else:
             for row in range(self.d_out):
-                scaled = -F(rate) * d[row]
+                scaled = finite(-F(rate) * d[row])
                 if scaled != ZERO:
-                    self.digital[name][row] = self.digital[name][row] + scaled * x
+                    self.digital[name][row] = self.digital[name][row] + finite(scaled * x)
 
     def event(self, index: int, transfer: Transfer, lr: float) -> None:
         """Reads all columns that are due, then writes them: `target[:, line] += rate u`, `x` one-hot and `d = -u`."""

@@ -56,6 +56,9 @@ DEVICES: dict[str, dict[str, Any]] = {
     "Tabulated": {"model": "Tabulated", **SPREADS, **NODES},
 }
 
+# What cells do at the end of a mini-batch.
+AGEING: dict[str, Any] = {"lifetime": 50.0, "lifetime_dtod": 0.2, "diffusion": 0.002, "diffusion_dtod": 0.2}
+
 # ---- formulas: those of the papers in float64, written once more and apart from the compiled core
 
 # `(v, cell) -> q`: `v` is what a cell stores, `cell` holds its parameters by name.
@@ -72,9 +75,9 @@ class Row:
 
     @property
     def noisy(self) -> devices.Device:
-        """The device of the table: spread, reference and cycle noise."""
+        """The device of the table, and decay and diffusion, each with a spread."""
         settings = dict(DEVICES[self.name])
-        return getattr(devices, settings.pop("model"))(**settings)
+        return getattr(devices, settings.pop("model"))(**settings | AGEING)
 
     @property
     def spread(self) -> devices.Device:
@@ -85,7 +88,8 @@ class Row:
     def device(self) -> devices.Device:
         """Without any noise or spread: all cells are the mean cell."""
         noisy = self.noisy
-        names = [f.name for f in fields(noisy) if f.name.endswith(("_dtod", "_std", "reference_mean"))]
+        off = ("_dtod", "_std", "reference_mean", "lifetime", "diffusion")
+        names = [f.name for f in fields(noisy) if f.name.endswith(off)]
         return replace(noisy, **dict.fromkeys(names, 0.0))
 
     def mean_cell(self) -> dict[str, Any]:

@@ -421,9 +421,6 @@ PLANS: dict[str, dict[str, Any]] = {
     "ideal reads": tiki_taka(2, "vectors", io={}),
     "perfect reads": tiki_taka(2, "vectors", io={**READ_OUT, "is_perfect": True}),
     "reads with input noise": tiki_taka(2, "vectors", io=NOISY_READ, reads=2),
-    "reads with constant factor": tiki_taka(
-        2, "vectors", io={**READ_OUT, "noise_management": "constant", "nm_thres": 2.0}
-    ),
     "three arrays": tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=3),
 }
 
@@ -525,8 +522,9 @@ def test_every_key_counts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def other_multiplier(key: int, i: Any, n: Any) -> Any:
     """`words` with another last multiplier."""
-    h = ((i * np.uint32(0x9E3779B9) + n * np.uint32(0x85EBCA6B)) ^ np.uint32(key & 0xFFFFFFFF)) * np.uint32(0x21F0AAAD)
-    h = ((h ^ (h >> np.uint32(16))) ^ np.uint32(key >> 32)) * np.uint32(0xD35A2D97)
+    h = (i * np.uint32(0x9E3779B9) + n * np.uint32(0x85EBCA6B)) ^ np.uint32(key & 0xFFFFFFFF)
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x21F0AAAD)
+    h = ((h ^ (h >> np.uint32(15))) ^ np.uint32(key >> 32)) * np.uint32(0xD35A2D97)
     h = (h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6F)
     return h ^ (h >> np.uint32(16))
 

@@ -420,3 +420,69 @@ def test_T_DEV_11_pulses_of_one_cell_have_noise_of_their_own() -> None:
     assert abs((a * b).mean()) < 5 / np.sqrt(n)
     # the variance of the sum of two is twice that of one
     assert abs(stored(both).var() / 0.003**2 - 2) < 5 * 2 * np.sqrt(2 / n)
+
+
+# ---- decay and diffusion (section 2.5)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_cells_decay_at_the_end_of_a_mini_batch(row: Row) -> None:
+    tile = tile_of(replace(row.spread, diffusion=0.0))
+    random_weights(tile)
+    w, decay = tile.weights.astype(np.float64), cells(tile)["decay"]
+    assert np.unique(decay).size > 5000
+    for _ in range(3):
+        tile.end_batch()
+    # towards zero as it is seen; three products, and sums with the reference, each rounding by 2^-24 of values below 1
+    np.testing.assert_allclose(tile.weights, w * decay**3, rtol=0, atol=9 * 2**-24)
+    assert np.abs(tile.weights - w).max() > 0.01
+
+
+def test_decay_factors_are_drawn() -> None:
+    cell = cells(tile_of(devices.SoftBounds(lifetime=50.0, lifetime_dtod=0.1), 250, 400))
+    check_normal(1 / (1 - cell["decay"]), 50.0, 5.0)
+    # cells that would last less than one mini-batch forget all at once: P(N < -1.98) = 0.02385 at a spread of 1/2
+    short = cells(tile_of(devices.SoftBounds(lifetime=100.0, lifetime_dtod=0.5), 250, 400))["decay"]
+    assert abs((short == 0).mean() - 0.02385) < 5 * np.sqrt(0.024 / N)
+    assert ((short == 0) | ((short > 0) & (short < 1))).all()
+    np.testing.assert_array_equal(cells(tile_of(devices.SoftBounds()))["decay"], 1.0)
+
+
+def test_cells_diffuse_at_the_end_of_a_mini_batch() -> None:
+    tile = tile_of(devices.SoftBounds(diffusion=0.01), 250, 400)
+    steps = []
+    for _ in range(3):
+        before = stored(tile)
+        tile.end_batch()
+        steps.append(stored(tile) - before)
+    for i, step in enumerate(steps):
+        check_normal(step, 0.0, 0.01)
+        for other in [*steps[:i], np.roll(step, 1, axis=0), np.roll(step, 1, axis=1)]:
+            assert abs(np.corrcoef(step.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(N)
+    spread = cells(tile_of(devices.SoftBounds(diffusion=0.01, diffusion_dtod=0.1), 250, 400))
+    check_normal(spread["diffusion"], 0.01, 0.001)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_diffusion_stays_within_bounds(row: Row) -> None:
+    tile = tile_of(replace(row.spread, diffusion=10.0, lifetime=0.0), 30, 30)
+    tile.end_batch()
+    cell, v = cells(tile), stored(tile)
+    # a step of some ten ranges: cells end at one bound or the other
+    assert ((v == cell["w_max"]) | (v == cell["w_min"])).mean() > 0.8
+    assert (v <= cell["w_max"]).all()
+    assert (v >= cell["w_min"]).all()
+
+
+def test_diffusion_comes_before_decay() -> None:
+    tile = tile_of(devices.SoftBounds(diffusion=0.01, lifetime=2.0), 250, 400)
+    tile.end_batch()
+    check_normal(stored(tile), 0.0, 0.01 * 0.5)
+
+
+def test_cells_of_a_plain_device_do_not_age() -> None:
+    tile = tile_of(devices.SoftBounds(dw_min_std=0.3))
+    random_weights(tile)
+    before = stored(tile)
+    tile.end_batch()
+    np.testing.assert_array_equal(stored(tile), before)

@@ -45,7 +45,8 @@ def train(tile: og.Tile, calls: int = 3, batch: int = 5, first: int = 0) -> list
         out += [tile.forward(x), tile.backward(d), tile.forward(x[:2], training=False)]
         tile.update(x, d, lr=0.04)
         out.append(tile.weights)
-    return out
+        tile.end_batch()
+    return [*out, tile.weights]
 
 
 def digest(arrays: list[Any]) -> str:
@@ -108,6 +109,42 @@ def test_tiles_of_several_python_threads_give_the_same_bits() -> None:
             og.threads(n)
         assert list(together) == alone
     assert len(set(alone)) == 4
+
+
+# ---- cuts and batches
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_transfers_leave_no_trace_on_the_array_they_read(row: Row) -> None:
+    """The fast array gets the pulses, and the noise, that Analog SGD gives it, however often a transfer cuts in."""
+    algorithms: list[og.algorithms.Algorithm] = [og.AnalogSGD()]
+    for every in (1, 3, 5, 1000):
+        algorithms.append(og.TikiTaka(fast_lr=0.04, transfer_every=every, units_in_mbatch=False))
+    algorithms.append(og.TikiTaka(fast_lr=1.0, scale_fast_lr=True, n_reads_per_transfer=0))
+    weights = []
+    for algorithm in algorithms:
+        tile = og.Tile(13, 37, device=row.noisy, algorithm=algorithm, seed=5)
+        for call in range(3):
+            tile.update(numbers(7, 37, 2 * call), numbers(7, 13, 2 * call + 1), lr=0.04)
+        weights.append(digest([tile.arrays[next(iter(tile.arrays))].weights]))
+        if isinstance(algorithm, og.TikiTaka):
+            assert tile.arrays["slow"].weights.any() == (algorithm.transfer_every < 1000)
+    assert len(set(weights)) == 1
+
+
+@pytest.mark.parametrize("pulse_type", PULSE_TYPES)
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_without_cycle_noise_a_mini_batch_is_its_vectors_one_by_one(row: Row, pulse_type: Any) -> None:
+    algorithm = og.TikiTaka(fast_lr=0.04, transfer_every=3, units_in_mbatch=False, transfer_io=og.IO(out_noise=0.1))
+    pulses = og.PulseTrain(pulse_type=pulse_type)
+    tile, twin = (og.Tile(13, 37, device=row.spread, algorithm=algorithm, pulses=pulses, seed=5) for _ in range(2))
+    x, d = numbers(40, 37), numbers(40, 13, 1)
+    tile.update(x, d, lr=0.5)
+    for one in range(40):
+        twin.update(x[one], d[one], lr=0.5)
+    for name in ("fast", "slow"):
+        assert tile.arrays[name].weights.any()
+        assert digest([tile.arrays[name].weights]) == digest([twin.arrays[name].weights])
 
 
 # ---- (b) instruction sets, and (c) processes

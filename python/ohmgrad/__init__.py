@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import devices as devices
     from . import nn as nn
     from . import response as response
+    from . import theory as theory
     from .algorithms import AnalogSGD as AnalogSGD
     from .algorithms import DigitalSGD as DigitalSGD
     from .algorithms import ResidualLearning as ResidualLearning
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "response")
+_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -70,6 +71,7 @@ __all__ = [
     "nn",
     "response",
     "save",
+    "theory",
     "threads",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -202,13 +203,13 @@ class Tile:
 
         Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
         """
-        rows, single = _rows(x)
+        rows, single = _rows("x", x)
         y = self._core.forward(rows, training)
         return y[0] if single else y
 
     def backward(self, d: ArrayLike) -> Floats:
         """The product ``W^T d`` through the backward periphery: ``[batch, d_out] -> [batch, d_in]``, or 1-D to 1-D."""
-        rows, single = _rows(d)
+        rows, single = _rows("d", d)
         g = self._core.backward(rows)
         return g[0] if single else g
 
@@ -218,7 +219,7 @@ class Tile:
         ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
         1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them.
         """
-        self._core.update(_rows(x)[0], _rows(d)[0], lr if type(lr) is float else as_float("lr", lr))
+        self._core.update(_rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr))
 
     def end_batch(self) -> None:
         """The end of a mini-batch: diffusion, then decay, of cells that have them (``diffusion``, ``lifetime``).
@@ -317,6 +318,10 @@ class Tile:
         """
         self._core.load_state(dict(state))
 
+    def __copy__(self) -> Tile:
+        """A tile of its own: two tiles never share cells."""
+        return deepcopy(self)
+
     def __repr__(self) -> str:
         shown: list[str] = [repr(self.d_out), repr(self.d_in)]
         pairs: tuple[tuple[str, object, object], ...] = (
@@ -332,8 +337,11 @@ class Tile:
         return f"Tile({', '.join(shown)})"
 
 
-def _rows(vectors: ArrayLike) -> tuple[NDArray[Any], bool]:
-    rows = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+def _rows(name: str, vectors: ArrayLike) -> tuple[NDArray[Any], bool]:
+    try:
+        rows = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array of numbers: {error}") from None
     return (rows[np.newaxis], True) if rows.ndim == 1 else (rows, False)
 
 

@@ -69,7 +69,7 @@ class Write(Record):
 class Transfer(Record):
     """An event: read ``reads`` columns (0: all) one after the other through ``io``, and run the steps for each.
 
-    ``io=None`` reads through the tile's forward periphery without noise and bound management.
+    ``io=None`` reads through the tile's forward periphery; noise and bound management are off for a read in any case.
     """
 
     every: Every
@@ -136,7 +136,7 @@ def _transfer(transfer: Transfer, io: IO, pulses: PulseTrain) -> dict[str, Any]:
     return {
         "every": transfer.every.describe(),
         "reads": transfer.reads,
-        "io": (transfer.io or io.readout()).describe(),
+        "io": (transfer.io or io).readout().describe(),
         "steps": [{"write": _write(step, pulses)} for step in transfer.steps],
     }
 

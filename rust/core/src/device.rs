@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
 use crate::math::{self, Real};
 use crate::rng::Key;
-use crate::simd::{clip, select};
+use crate::simd::{clip, finite, select};
 
 /// Parameters of a cell as the kernel sees them: common ones and up to four coefficients that the model prepared.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ pub(crate) fn step<M: Model>(model: &M, cell: &Cell<f32>, noise: Noise, v: f32, 
 #[inline(always)]
 pub(crate) fn analog_step<M: Model>(model: &M, cell: &Cell<f32>, dw_min: f32, v: f32, dw: f32) -> f32 {
     let up = if dw >= 0.0 { u32::MAX } else { 0 };
-    let q = (select(up, cell.dw_up, cell.dw_down) / dw_min) * model.response(cell, v, up);
+    let q = finite((select(up, cell.dw_up, cell.dw_down) / dw_min) * model.response(cell, v, up));
     clip(v + dw * q, cell.w_min, cell.w_max)
 }
 

@@ -25,7 +25,8 @@ impl std::fmt::Display for Value {
         match self {
             Value::None => write!(f, "None"),
             Value::Bool(v) => write!(f, "{v}"),
-            Value::Real(v) => write!(f, "{v}"),
+            Value::Real(v) if v.fract() == 0.0 && v.abs() < 1e15 => write!(f, "{v}"),
+            Value::Real(v) => write!(f, "{v:?}"),
             Value::Text(v) => write!(f, "{v:?}"),
             Value::List(v) => write!(f, "a list of {}", v.len()),
             Value::Map(_) => write!(f, "a mapping"),

@@ -1,7 +1,7 @@
 //! The functions of this crate: `ln`, `exp`, `expm1`, `pow`, `sin`, `cos`, `tanh`, `sigmoid` in `f32`.
 //!
 //! Built from IEEE `+ - * /`, square root and integer operations in a fixed written order and never fused, so every processor, every
-//! vector width and the NumPy reference give the same bits. Polynomials are minimax fits; `tests/math.rs` holds the error bounds.
+//! vector width and the NumPy reference give the same bits. Polynomials are minimax fits; `tests/functions.rs` holds the error bounds.
 
 use std::f32::consts::LOG2_E;
 
@@ -31,7 +31,7 @@ pub fn ln(x: f32) -> f32 {
     e * LN2_HI + (f + (((f2 * f) * p - 0.5 * f2) + e * LN2_LO))
 }
 
-/// `(e^r - 1, 2^n)` with `x = n ln 2 + r`, |r| <= ln 2 / 2, for |x| <= 88.
+/// `(e^r - 1, 2^n)` with `x = n ln 2 + r`, |r| <= ln 2 / 2, for |x| <= 87.
 #[inline(always)]
 fn exp_parts(x: f32) -> (f32, f32) {
     let t = x * LOG2_E + ROUND;
@@ -43,20 +43,20 @@ fn exp_parts(x: f32) -> (f32, f32) {
     (r + r2 * q, scale)
 }
 
-/// `e^x`; saturates at `e^88` and is zero below -87.
+/// `e^x`; saturates at `e^87` and is zero below -87.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    let c = if x > 88.0 { 88.0 } else { x };
+    let c = if x > 87.0 { 87.0 } else { x };
     let c = if c < -87.0 { -87.0 } else { c };
     let (em, scale) = exp_parts(c);
     let y = (1.0 + em) * scale;
     if x < -87.0 { 0.0 } else { y }
 }
 
-/// `e^x - 1` without cancellation; saturates at `e^88`.
+/// `e^x - 1` without cancellation; saturates at `e^87`.
 #[inline(always)]
 pub fn expm1(x: f32) -> f32 {
-    let c = if x > 88.0 { 88.0 } else { x };
+    let c = if x > 87.0 { 87.0 } else { x };
     let c = if c < -87.0 { -87.0 } else { c };
     let (em, scale) = exp_parts(c);
     scale * em + (scale - 1.0)
@@ -105,7 +105,7 @@ pub fn cos(x: f32) -> f32 {
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let a = x.abs();
-    let e = expm1(2.0 * if a < 10.0 { a } else { 10.0 });
+    let e = expm1(2.0 * if a > 10.0 { 10.0 } else { a });
     let y = e / (e + 2.0);
     f32::from_bits(y.to_bits() | (x.to_bits() & 0x8000_0000))
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! alpha = 1 | nm_thres or 1 | max |x| (capped by nm_thres > 0)          alpha <= 0 and no input noise: y = 0
 //! r = 1;  repeat
-//!   v = x * (1 / (alpha r));  v = d_in rint(v / d_in);  v = clip(v, +-inp_bound);  v = v + inp_noise z
+//!   v = x / (alpha r);  v = d_in rint(v / d_in);  v = clip(v, +-inp_bound);  v = v + inp_noise z
 //!   z = sum_j W_ij v_j;       z = z + out_noise z';     z = d_out rint(z / d_out);  over = |z| > out_bound;  z = clip(z, +-out_bound)
 //! until no output is over, or r > max_bm_factor, or r > max_bm_res / d_in;  else r = 2 r, all noise drawn afresh
 //! y = z * (out_scale * (alpha r))
@@ -189,7 +189,7 @@ pub(crate) fn product(machine: Machine, io: &Io, matrix: Matrix, x: &[f32], stre
             let key = streams.inp.child(streams.first + v.index as u64).child(v.pass);
             machine.isa.run(InputChain {
                 v: &mut inputs[from..],
-                scale: 1.0 / v.scale(),
+                scale: v.scale(),
                 step: step_in,
                 bound: io.inp_bound,
                 noise: io.inp_noise,
@@ -243,7 +243,7 @@ impl ReadChain {
             back = io.out_scale * alpha;
             let chain = InputChain {
                 v: &mut one,
-                scale: 1.0 / alpha,
+                scale: alpha,
                 step: resolution(io.inp_res, io.inp_bound),
                 bound: io.inp_bound,
                 noise: 0.0,
@@ -293,7 +293,7 @@ impl Kernel for InputChain<'_> {
     #[inline(always)]
     fn run(self) {
         for v in self.v.iter_mut() {
-            *v *= self.scale;
+            *v /= self.scale;
         }
         if self.step > 0.0 {
             for v in self.v.iter_mut() {

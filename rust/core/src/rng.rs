@@ -2,14 +2,14 @@
 //!
 //! **Keys.** A key is 64 bits; `key.child(tag) = mix64(key + (tag + 1) * G)` (the finaliser of splitmix64, `G` the golden ratio). Keys are chained,
 //! never xored with raw counters: `key ^ row` would reuse one set of row keys for every key.
-//! `Key::new(seed, kind, path, array)`: kind is init, device, run or eval; path the tile's name byte by byte; array its index in the plan, the one that
+//! `Key::new(seed, kind, path, array)`: kind is init, device, run or eval; path the tile's name, its length first, then byte by byte; array its index in the plan, the one that
 //! receives the gradient first.
 //!
 //! **Words.** `key.word(i, n)` with `s = i * 9E3779B9 + n * 85EBCA6B` (mod 2^32) is a three-multiply hash with half of the key entering before
 //! the first and half before the second multiply. `i` is a line or a column, `n` counts.
 //!
 //! **Normals** come in pairs (Box and Muller): words `2p` and `2p + 1` of `i` give normals `2p` and `2p + 1` of `i`. 31 bits make the radius (at most
-//! 6.56), 30 bits an angle within +-pi/4, one bit swaps sine and cosine, two bits are the signs.
+//! 6.56), 30 bits an angle within +-pi/4 (both rounded to `f32` on the way), one bit swaps sine and cosine, two bits are the signs.
 //!
 //! [`STREAM_VERSION`] names this layout together with every approximation in [`crate::math`].
 
@@ -19,7 +19,7 @@ use crate::math::{ln, sin_cos_small};
 pub const STREAM_VERSION: u64 = 1;
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Odd multipliers of the two counters: no two (i, n) with both below some 60,000 share a word.
+/// Odd multipliers of the two counters: no two (i, n) that differ by less than 44,316 in both share a word.
 pub(crate) const STEP_I: u32 = 0x9E37_79B9;
 /// See [`STEP_I`].
 pub(crate) const STEP_N: u32 = 0x85EB_CA6B;
@@ -77,8 +77,8 @@ impl Key {
     /// The stream of `kind` of array `array` of the tile at `path`.
     pub fn new(seed: u64, kind: Kind, path: &str, array: u64) -> Self {
         let root = Key(0).child(STREAM_VERSION).child(seed).child(kind as u64);
-        let named = path.bytes().fold(root, |key, byte| key.child(byte as u64));
-        named.child(path.len() as u64).child(array)
+        let named = path.bytes().fold(root.child(path.len() as u64), |key, byte| key.child(byte as u64));
+        named.child(array)
     }
 
     /// The key one level down.
@@ -101,8 +101,9 @@ impl Key {
     /// The word at counter sum `s = i * STEP_I + n * STEP_N`.
     #[inline(always)]
     pub(crate) fn word_at(self, s: u32) -> u32 {
-        let mut h = (s ^ self.0 as u32).wrapping_mul(0x21F0_AAAD);
-        h ^= h >> 16;
+        let mut h = s ^ self.0 as u32;
+        h = (h ^ (h >> 16)).wrapping_mul(0x21F0_AAAD);
+        h ^= h >> 15;
         h = (h ^ (self.0 >> 32) as u32).wrapping_mul(0xD35A_2D97);
         h ^= h >> 15;
         h = h.wrapping_mul(0x2C1B_3C6D);

@@ -103,6 +103,12 @@ pub(crate) fn select(mask: u32, a: f32, b: f32) -> f32 {
     f32::from_bits((mask & a.to_bits()) | (!mask & b.to_bits()))
 }
 
+/// `v`, where overflow ends at the largest number: infinity times zero would be no number at all.
+#[inline(always)]
+pub(crate) fn finite(v: f32) -> f32 {
+    clip(v, f32::MIN, f32::MAX)
+}
+
 /// `v` within `[low, high]`, by comparison (so that NaN and signed zeros behave alike everywhere).
 #[inline(always)]
 pub(crate) fn clip(v: f32, low: f32, high: f32) -> f32 {

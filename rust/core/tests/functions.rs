@@ -1,31 +1,33 @@
 //! Error bounds of the crate's functions against the `f64` functions of the standard library.
 //!
-//! Errors are counted in U = 2^-24, the largest relative error of one rounding. Every bound is derived: the sum of what the roundings and the polynomial
-//! can do where the result is smallest against them. The largest error measured over one in eleven of all inputs stands beside it.
-
-// Coefficients are quoted as the crate writes them.
-#![allow(clippy::excessive_precision)]
+//! Errors are counted in U = 2^-24, the largest relative error of one rounding. Every bound is derived: the sum of what the roundings and
+//! the polynomial can do where the result is smallest against them. The largest error measured over one in eleven of all inputs stands
+//! beside it.
 
 use ohmgrad_core::math::{cos, exp, expm1, ln, pow, sigmoid, sin, tanh};
 
 const U: f64 = 1.0 / 16_777_216.0;
 
-/// Relative. Worst just above x = sqrt(1/2) / 2, where ln 2 - 0.347 cancels: f^2/2 0.09 U, f^3 p (7 roundings of 0.018) 0.13 U, their difference 0.07 U,
-/// the two last sums 0.35 U each, the polynomial 0.21 U: 1.2 U of 0.347. Measured 1.94.
+/// Relative. Worst just below x = sqrt(1/2), where 0.347 - ln 2 cancels: f^2/2 0.09 U, f^3 p (7 roundings of 0.018) 0.13 U, their
+/// difference 0.07 U, the two last sums 0.35 U each, the polynomial 0.21 U: 1.2 U of 0.347. Measured 1.94.
 const LN: f64 = 3.5;
-/// Relative. Worst at r = -ln 2 / 2, where e^r is 0.707: r 0.37 U, then r^2 q (4.5 roundings of 0.054) 0.24 U, r + r^2 q 0.29 U, the polynomial 0.48 U, 1 + em
-/// 0.5 U, all over 0.707. Measured 1.93.
+/// Relative. Worst at r = -ln 2 / 2, where e^r is 0.707: r 0.26 U, then r^2 q (4.5 roundings of 0.054) 0.24 U, r + r^2 q 0.29 U, the
+/// polynomial 0.48 U, 1 + em 0.5 U, all over 0.707. Measured 1.93.
 const EXP: f64 = 2.6;
-/// Relative. Worst at r = -ln 2 / 2 with n = 1, where 2 em + 1 = 0.414: em carries 0.18 U from r, 0.12 U from r^2 q, 0.25 U from the sum, 0.48 U from the
-/// polynomial (half units of their binades); twice that and the last rounding of 0.25 U over 0.414 are 5.6 U. Measured 3.62.
+/// Relative. Worst at r = -ln 2 / 2 with n = 1, where 2 em + 1 = 0.414: em carries 0.18 U from r, 0.12 U from r^2 q, 0.25 U from the sum,
+/// 0.48 U from the polynomial (half units of their binades); twice that and the last rounding of 0.25 U over 0.414 are 5.6 U. Measured
+/// 3.62.
 const EXPM1: f64 = 6.0;
-/// Relative. e / (e + 2) passes 2 / (e + 2) of e's error on: 5 of the 6 U where those arise (e = 0.414); a sum and a division. Measured 4.19.
+/// Relative. e / (e + 2) passes 2 / (e + 2) of e's error on: 5 of the 6 U where those arise (e = 0.414); a sum and a division. Measured
+/// 4.19.
 const TANH: f64 = 7.0;
 /// Relative. exp, a sum, a division. Measured 2.76.
 const SIGMOID: f64 = 4.6;
-/// Absolute. r 0.5 U of which 0.7 arrives, 1 - r^2/2 0.75 U, the fourth-order term 0.06 U, the last sum 0.5 U (cosine at pi/4; the sine has less). Measured 1.58.
+/// Absolute. r 0.5 U of which 0.7 arrives, 1 - r^2/2 0.75 U, the fourth-order term 0.06 U, the last sum 0.5 U (cosine at pi/4; the sine has
+/// less). Measured 1.58.
 const SINE: f64 = 1.7;
-/// Relative, |x| <= pi/4: r is exact; the last sum 1 U, the cubic term (4.3 roundings of r^2/6) 0.3 U, the polynomial 0.34 U. Measured 1.47.
+/// Relative, |x| <= pi/4: r is exact; the last sum 1 U, the cubic term (4.3 roundings of r^2/6) 0.3 U, the polynomial 0.34 U. Measured
+/// 1.47.
 const SINE_SMALL: f64 = 1.7;
 /// Relative, as a function of |y ln x|: exp, and the errors of ln and of the product times |y ln x|. Measured 0.6 of it.
 fn pow_bound(t: f64) -> f64 {
@@ -71,7 +73,7 @@ fn worst(
 }
 
 /// All floats of the range coarsely (most of them are tiny), the binades that matter finely.
-const EXP_SWEEPS: [(f32, f32, usize); 3] = [(-87.0, 88.0, 1009), (-87.0, -0.01, 53), (0.01, 88.0, 53)];
+const EXP_SWEEPS: [(f32, f32, usize); 3] = [(-87.0, 87.0, 1009), (-87.0, -0.01, 53), (0.01, 87.0, 53)];
 const LN_SWEEPS: [(f32, f32, usize); 2] = [(f32::MIN_POSITIVE, f32::MAX, 1009), (0.35, 2.9, 11)];
 const SINE_SWEEPS: [(f32, f32, usize); 3] = [(-8192.0, 8192.0, 1009), (-8192.0, -0.01, 83), (0.01, 8192.0, 83)];
 
@@ -154,7 +156,8 @@ fn squashing_functions_are_within_their_bounds() {
     }
 }
 
-/// Largest error of `f(x, y)` as a part of the bound: wherever `y ln x` lies in the range of exp, and over the bases and exponents of devices.
+/// Largest error of `f(x, y)` as a part of the bound: wherever `y ln x` lies in the range of exp, and over the bases and exponents of
+/// devices.
 fn pow_error(f: impl Fn(f32, f32) -> f32) -> f64 {
     let golden = |k: usize| (k as f64 * 0.618_033_988_749_895).fract();
     let whole = sweep(f32::MIN_POSITIVE, f32::MAX, 1009).enumerate().map(|(k, x)| {
@@ -186,22 +189,22 @@ fn pow_is_within_its_bound() {
     }
 }
 
-/// Nothing beyond the bounds of a range differs from the value at the bound, nothing within exceeds it, and no function falls where it should rise
-/// by more than its error bound allows (`ln`, `exp`, `expm1` and `sigmoid` not at all).
+/// Nothing beyond the bounds of a range differs from the value at the bound, nothing within exceeds it, and no function falls where it
+/// should rise by more than its error bound allows (`ln`, `exp`, `expm1` and `sigmoid` not at all).
 #[test]
 fn saturation_is_monotone() {
     let beyond = |from: f32| sweep(from, f32::MAX, 1_000_003).chain([f32::INFINITY]);
-    let top = exp(88.0);
-    assert!((top as f64 / 88f64.exp() - 1.0).abs() < EXP * U);
-    for x in beyond(88.0) {
-        assert_eq!((exp(x), expm1(x), pow(std::f32::consts::E, x.max(88.1))), (top, top, top), "{x}");
+    let top = exp(87.0);
+    assert!((top as f64 / 87f64.exp() - 1.0).abs() < EXP * U);
+    for x in beyond(87.0) {
+        assert_eq!((exp(x), expm1(x), pow(std::f32::consts::E, x.max(87.1))), (top, top, top), "{x}");
     }
     assert!(exp(-87.0) >= f32::MIN_POSITIVE);
-    let low = sigmoid(-88.0);
-    assert!(low > 0.0 && low < f32::MIN_POSITIVE, "1 / e^88 is subnormal");
+    let low = sigmoid(-87.0);
+    assert!(low >= f32::MIN_POSITIVE, "1 / e^87 is normal: the same on processors that flush subnormal numbers");
     for x in beyond(float(index(87.0) + 1)) {
         assert_eq!((exp(-x), expm1(-x)), (0.0, -1.0), "-{x}");
-        assert!(sigmoid(-x) >= low && (x < 88.0 || sigmoid(-x) == low), "-{x}");
+        assert!(sigmoid(-x) >= low && sigmoid(-x) == low, "-{x}");
     }
     assert!(pow(1e-30, 5.0) == 0.0 && pow(1e30, 5.0) == top && pow(1e30, -5.0) == 0.0);
     for x in beyond(9.02) {

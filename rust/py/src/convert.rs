@@ -15,7 +15,7 @@ pub fn value_error(error: Error) -> PyErr {
 /// A two-dimensional `float32` array in C order; anything NumPy can convert safely is converted.
 pub fn matrix<'py>(field: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray2<'py, f32>> {
     let array = match object.extract::<PyReadonlyArray2<'py, f32>>() {
-        Ok(array) if array.is_c_contiguous() => return Ok(array),
+        Ok(array) if array.is_c_contiguous() && array.as_slice().is_ok() => return Ok(array),
         _ => contiguous(field, object, "float32")?,
     };
     array.extract().map_err(|_| {
@@ -29,7 +29,7 @@ pub fn values<'py>(field: &str, object: &Bound<'py, PyAny>) -> PyResult<PyReadon
     Ok(contiguous(field, object, "float32")?.extract()?)
 }
 
-/// `numpy.ascontiguousarray` with an error that names the field; complex, text and objects are refused.
+/// `numpy.require` (C order, aligned) with an error that names the field; complex, text and objects are refused.
 pub fn contiguous<'py>(field: &str, object: &Bound<'py, PyAny>, dtype: &str) -> PyResult<Bound<'py, PyAny>> {
     let py = object.py();
     let numpy = py.import("numpy")?;
@@ -42,14 +42,12 @@ pub fn contiguous<'py>(field: &str, object: &Bound<'py, PyAny>, dtype: &str) -> 
     if dtype == "int64" && kind == "f" {
         return Err(PyTypeError::new_err(format!("{field} is of dtype {}, allowed: integers", array.getattr("dtype")?)));
     }
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("dtype", dtype)?;
     // Values that float32 cannot hold become infinite and are refused by name a moment later: no warning on the way.
     let errstate = PyDict::new(py);
     errstate.set_item("over", "ignore")?;
     let guard = numpy.call_method("errstate", (), Some(&errstate))?;
     guard.call_method0("__enter__")?;
-    let converted = numpy.call_method("ascontiguousarray", (&array,), Some(&kwargs));
+    let converted = numpy.call_method1("require", (&array, dtype, ["C_CONTIGUOUS", "ALIGNED"]));
     guard.call_method1("__exit__", (py.None(), py.None(), py.None()))?;
     let converted = converted?;
     if array.getattr("ndim")?.extract::<usize>()? == 0 {

@@ -145,6 +145,11 @@ pub fn log_softmax_grad<'py>(py: Python<'py>, y: &Bound<'py, PyAny>, d: &Bound<'
 type Loss<'py> = (f64, Bound<'py, PyArray2<f32>>);
 
 fn labels<'py>(target: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray1<'py, i64>> {
+    if let Ok(labels) = target.extract::<PyReadonlyArray1<'py, i64>>()
+        && labels.as_slice().is_ok()
+    {
+        return Ok(labels);
+    }
     let array = contiguous("target", target, "int64")?;
     array.extract().map_err(|_| value_error(Error::new("target", "has more than one dimension, allowed: one label per row")))
 }

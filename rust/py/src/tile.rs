@@ -173,13 +173,23 @@ impl Tile {
         self.with(py, |tile, _| Ok(tile.device(array)?.n_states()))
     }
 
+    /// A tile of its own with the same cells, state and streams.
+    #[pyo3(signature = (memo, /))]
+    fn __deepcopy__(&self, py: Python<'_>, memo: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let _ = memo;
+        let inner = self.with(py, |tile, _| Ok(tile.clone()))?;
+        Ok(Self { inner: Mutex::new(inner), d_out: self.d_out, d_in: self.d_in })
+    }
+
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = self.with(py, |tile, _| Ok(tile.state()))?;
         let out = PyDict::new(py);
         for (name, part) in state {
             match part {
                 State::Counts(counts) => out.set_item(name, PyArray1::from_vec(py, counts))?,
-                State::Values(values) if values.len() == 1 => out.set_item(name, PyArray1::from_vec(py, values))?,
+                State::Values(values) if values.len() == 1 && !name.ends_with(".values") => {
+                    out.set_item(name, PyArray1::from_vec(py, values))?
+                }
                 State::Values(values) => out.set_item(name, to_matrix(py, values, self.d_in)?)?,
             }
         }
@@ -187,12 +197,22 @@ impl Tile {
     }
 
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let own = self.with(py, |tile, _| Ok(tile.state()))?;
         let mut parts = Vec::new();
         for (name, value) in state {
             let name: String = name.extract()?;
             let part = match value.extract::<numpy::PyReadonlyArray1<u64>>() {
                 Ok(counts) => State::Counts(counts.as_array().to_vec()),
-                Err(_) => State::Values(values(&name, &value)?.as_slice()?.to_vec()),
+                Err(_) => {
+                    let values = values(&name, &value)?;
+                    // One number stands for a whole plane.
+                    let known = own.iter().any(|(known, _)| *known == name);
+                    if known && values.len() != 1 && values.shape() != [self.d_out, self.d_in] {
+                        let allowed = format!("({}, {})", self.d_out, self.d_in);
+                        return Err(PyValueError::new_err(format!("state.{name} has shape {:?}, allowed: {allowed}", values.shape())));
+                    }
+                    State::Values(values.as_slice()?.to_vec())
+                }
             };
             parts.push((name, part));
         }

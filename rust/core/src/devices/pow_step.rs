@@ -55,6 +55,14 @@ impl Model for PowStep {
     }
 
     fn granularity(&self) -> f64 {
-        0.5f64.powf(self.pow_gamma)
+        // Not the system's `powf`: this number decides about pulses, so it must be the same everywhere.
+        let (mut rest, mut root, mut size) = (self.pow_gamma.fract(), 0.5f64, 0.5f64.powi(self.pow_gamma as i32));
+        for _ in 0..f64::MANTISSA_DIGITS {
+            (rest, root) = (2.0 * rest, root.sqrt());
+            if rest >= 1.0 {
+                (rest, size) = (rest - 1.0, size * root);
+            }
+        }
+        size
     }
 }

@@ -106,7 +106,7 @@ impl Executor<'_> {
                     Every::Batches(period) => vector == m - 1 && (self.counters.batches + 1).is_multiple_of(period),
                     Every::PartOfBatch(part) => {
                         counters.since += 1;
-                        let due = counters.since >= (part * m as f64).ceil() as u64;
+                        let due = counters.since >= part_of_batch(part, m);
                         if due {
                             counters.since = 0;
                         }
@@ -126,6 +126,11 @@ impl Executor<'_> {
         self.counters.batches += 1;
         events
     }
+}
+
+/// `ceil(part m)`, not misled by the rounding of a decimal: 0.07 of 100 are 7.
+fn part_of_batch(part: f64, m: usize) -> u64 {
+    (part * m as f64 * (1.0 - 1e-12)).ceil() as u64
 }
 
 /// The gradient of a call, ready to be applied.

@@ -7,7 +7,7 @@ pub(crate) mod executor;
 
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
-use crate::mvm::{BoundManagement, Io};
+use crate::mvm::{BoundManagement, Io, NoiseManagement};
 use crate::pulse::PulseTrain;
 
 /// A rate: `value`, times the learning rate if `scaled`.
@@ -120,6 +120,15 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Refuses a learning rate that makes any rate overflow.
+    pub(crate) fn check_rates(&self, lr: f64) -> Result<()> {
+        let writes = self.transfers.iter().flat_map(|transfer| &transfer.steps).map(|step| &step.rate);
+        match writes.chain([&self.gradient.rate]).all(|rate| (rate.at(lr) as f32).is_finite() && lr.is_finite()) {
+            true => Ok(()),
+            false => Err(Error::value("lr", lr, "a number whose rates are finite in float32")),
+        }
+    }
+
     pub(crate) fn place(&self, field: &str, name: &str) -> Result<Place> {
         let at = |names: &[String]| names.iter().position(|n| n == name);
         match (at(&self.arrays), at(&self.digital)) {
@@ -164,9 +173,9 @@ impl Plan {
             (false, false) => Every::PartOfBatch(period),
         };
         let io = Io::new(f.part("io")?)?;
-        if io.bound_management != BoundManagement::None {
-            // A repeated read-out would couple all rows of the line.
-            return Err(Error::value("plan.transfers.io.bound_management", "on", "\"none\""));
+        if io.bound_management != BoundManagement::None || io.noise_management != NoiseManagement::None {
+            // A repeated read-out would couple all rows of the line, and a one-hot input needs no scaling.
+            return Err(Error::value("plan.transfers.io.bound_management, noise_management", "on", "\"none\" for both"));
         }
         let reads = f.whole("reads", 1, 0..=usize::MAX >> 1)?;
         let mut steps = Vec::new();

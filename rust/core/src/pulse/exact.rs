@@ -1,9 +1,9 @@
-//! Updates without pulses, vector by vector and cell by cell: `dw = (-rate d_i) x_j` in `f32`.
+//! Updates without pulses, vector by vector and cell by cell: `dw = (-rate d_i) x_j` in `f32`, each product kept finite.
 
 use super::PulseType;
 use crate::device::{Cells, Model, Visit, analog_step};
 use crate::pool::Machine;
-use crate::simd::{Kernel, clip};
+use crate::simd::{Kernel, clip, finite};
 use crate::tile::array::Array;
 
 /// `values += (-rate d) x^T` for each vector in turn.
@@ -66,12 +66,12 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Each<'_, F> {
         for (row, values) in self.values.chunks_exact_mut(self.columns).enumerate() {
             let line = self.first + row;
             for (x, d) in self.x.chunks_exact(self.columns).zip(self.d.chunks_exact(self.rows)) {
-                let scaled = -self.rate * d[line];
+                let scaled = finite(-self.rate * d[line]);
                 if scaled == 0.0 {
                     continue;
                 }
                 for (column, (v, x)) in values.iter_mut().zip(x).enumerate() {
-                    *v = (self.change)(*v, scaled * x, line * self.columns + column);
+                    *v = (self.change)(*v, finite(scaled * x), line * self.columns + column);
                 }
             }
         }

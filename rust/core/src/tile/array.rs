@@ -93,20 +93,15 @@ impl Array {
     pub(crate) fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let index = self.index_of(name)?;
         check_matrix(name, values, self.values.len() / self.columns, self.columns)?;
-        let other = match index {
-            0 => Some((1, "w_min", 1.0)),
-            1 => Some((0, "w_max", -1.0)),
-            _ => None,
+        let (low, high, allowed) = match name {
+            "w_max" => (0.0, f32::MAX, ">= 0"),
+            "w_min" => (f32::MIN, 0.0, "<= 0"),
+            "decay" => (0.0, 1.0, "0 to 1"),
+            "diffusion" => (0.0, f32::MAX, ">= 0"),
+            _ => (f32::MIN, f32::MAX, "finite"),
         };
-        if let Some((other, bound, side)) = other
-            && let Some(at) = (0..values.len()).find(|at| side * (values[*at] - self.cells.planes[other].at(*at)) < 0.0)
-        {
-            let limit = self.cells.planes[other].at(at);
-            return Err(Error::value(
-                name,
-                format_args!("{} at flat index {at}", values[at]),
-                format_args!("on its side of {bound} = {limit}"),
-            ));
+        if let Some(at) = values.iter().position(|v| !(low..=high).contains(v)) {
+            return Err(Error::value(name, format_args!("{} at flat index {at}", values[at]), allowed));
         }
         self.cells.planes[index] = Plane::collect(values.to_vec());
         for at in 0..self.values.len() {
@@ -122,6 +117,11 @@ impl Array {
         let names = self.device.parameter_names();
         for (name, plane) in names.iter().zip(&planes) {
             if plane.len() == 1 { check_finite(name, plane)? } else { check_matrix(name, plane, rows, columns)? }
+        }
+        let at = |plane: &Vec<f32>, i: usize| plane[if plane.len() == 1 { 0 } else { i }];
+        if let Some(i) = (0..values.len()).find(|i| !(at(&planes[1], *i)..=at(&planes[0], *i)).contains(&values[*i])) {
+            let allowed = format!("{} to {}, the bounds of the cell", at(&planes[1], i), at(&planes[0], i));
+            return Err(Error::value(&format!("{}.values", self.name), format_args!("{} at flat index {i}", values[i]), allowed));
         }
         self.values = values;
         self.cells.planes = planes.into_iter().map(Plane::collect).collect();

@@ -201,10 +201,7 @@ impl Tile {
         if vectors != errors {
             return Err(Error::value("d", format_args!("{errors} vectors"), format_args!("{vectors}, one for each of x")));
         }
-        if !lr.is_finite() {
-            return Err(Error::value("lr", lr, "a finite number"));
-        }
-        Ok(())
+        self.plan.check_rates(lr)
     }
 
     fn check_vectors(&self, field: &str, values: &[f32], lines: usize) -> Result<usize> {
@@ -304,6 +301,9 @@ impl Tile {
     fn array(&self, name: &str) -> Result<usize> {
         match self.plan.place("array", name)? {
             Place::Array(at) => Ok(at),
+            Place::Digital(_) if self.plan.arrays.is_empty() => {
+                Err(Error::new("array", "is asked for, but this algorithm has none: it is digital"))
+            }
             Place::Digital(_) => Err(Error::value("array", format_args!("{name:?} (digital)"), self.plan.arrays.join(", "))),
         }
     }

@@ -1,0 +1,590 @@
+"""The mathematics of analog training: updates without hardware, and what they must converge to.
+
+A weight that is asked to move by ``dw`` moves by ``dw F(w) - |dw| G(w)``, where ``F = (q_down + q_up) / 2`` and
+``G = (q_down - q_up) / 2`` are the parts of its response. Everything here follows from that one line, in float64, for
+the mean cell of any device; nothing is clipped to the bounds. Weights ``w`` are arrays of any shape, in the units of
+the device's bounds: scalar problems run as many independent replicas at once, one per entry.
+
+Sources: Z. Wu et al., "Analog in-memory training on general non-ideal resistive elements", NeurIPS 2025, arXiv
+2502.06309 (below: W25); Z. Wu et al., "Towards exact gradient-based training on analog in-memory computing", NeurIPS
+2024, arXiv 2406.12774 (below: W24). What has no source is derived in its docstring.
+
+Analog SGD stops short of the optimum 0.3, where the pull to the symmetric point balances the gradient:
+
+>>> import numpy as np
+>>> from itertools import islice
+>>> from ohmgrad import theory
+>>> from ohmgrad.devices import LinearResponse
+>>> device, rng = LinearResponse(tau=1.0), np.random.default_rng(1)
+>>> gradient = theory.quadratic_gradient(rng, curvature=1.0, optimum=0.3, sigma=0.5)
+>>> run = theory.simulate_analog_sgd(device, gradient, np.zeros(500), rate=0.02)
+>>> round(float(theory.time_average(run, steps=800).mean()), 2)
+0.21
+>>> round(theory.stationary_point(device, lambda w: w - 0.3, sigma=0.5), 6)
+0.21354
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .devices import Device
+
+__all__ = [
+    "ResidualState",
+    "analog_update",
+    "asymptotic_error",
+    "asymptotic_error_linear",
+    "first_order_stationary_point",
+    "folded_normal_mean",
+    "mean_step",
+    "penalty_curvature",
+    "penalty_slope",
+    "pulse_error_mean",
+    "pulse_error_std",
+    "pulsed_update",
+    "quadratic_gradient",
+    "random_increment",
+    "residual_bias",
+    "residual_learning_error",
+    "residual_spread",
+    "simulate_analog_sgd",
+    "simulate_residual_learning",
+    "stationary_point",
+    "symmetric_point_rate",
+    "time_average",
+]
+
+Floats = NDArray[np.float64]
+Gradient = Callable[[Floats], ArrayLike]
+
+_ABS_NORMAL = math.sqrt(2 / math.pi)  # E|xi| of a standard normal number
+
+
+class Update(Protocol):
+    """An update: device, weights, wanted increments -> new weights; :func:`analog_update` is one."""
+
+    def __call__(self, device: Device, w: ArrayLike, dw: ArrayLike) -> Floats: ...
+
+
+# ---- updates
+
+
+def analog_update(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
+    """The Analog Update ``w + dw F(w) - |dw| G(w)``: ``w + dw q_up(w)`` or ``w + dw q_down(w)`` by the sign of ``dw``.
+
+    ``w`` and the wanted increment ``dw`` are arrays that broadcast. No granularity, no cycle noise (the Analog
+    Update of W25 and W24). A response that is linear in ``w`` keeps it in the range if ``|dw|`` times the slope of the
+    response is at most 1.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.analog_update(LinearResponse(tau=1.0), [0.5, 0.5, 1.0], [0.25, -0.25, -0.25])
+    array([0.625, 0.125, 0.5  ])
+    """
+    start, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    return start + increment * _step(device, start, increment >= 0)
+
+
+def pulsed_update(
+    device: Device,
+    w: ArrayLike,
+    dw: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    rounding: Literal["stochastic", "ceil", "floor"] = "stochastic",
+) -> Floats:
+    """The same increments as whole pulses, one after the other, with the cycle noise of the device.
+
+        n = round(|dw| / dw_min) times:  w <- w +- dw_min (q(w) + dw_min_std N)       (W25 eq. 26)
+
+    With ``mult_noise`` a step is ``dw_min q(w) (1 + dw_min_std N)``. ``rounding`` ``"ceil"`` is the paper's,
+    ``"stochastic"`` is right in the mean. Against :func:`analog_update` the error is of the orders ``dw_min``, ``dw^2``
+    and ``sqrt(dw_min |dw|) dw_min_std`` (W25 Thm. 4): see :func:`pulse_error_mean`, :func:`pulse_error_std`.
+
+    >>> import numpy as np
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device, rng = LinearResponse(tau=1.0, dw_min=0.25), np.random.default_rng(0)
+    >>> theory.pulsed_update(device, [0.0, 0.0], [0.5, -0.3], rng=rng, rounding="floor")
+    array([ 0.4375, -0.25  ])
+    """
+    weight, increment = np.broadcast_arrays(np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64))
+    wanted = np.abs(increment) / device.dw_min
+    match rounding:
+        case "stochastic":
+            pulses = np.floor(wanted + rng.random(wanted.shape))
+        case "ceil":
+            pulses = np.ceil(wanted)
+        case "floor":
+            pulses = np.floor(wanted)
+        case _:
+            raise ValueError(f"rounding must be 'stochastic', 'ceil' or 'floor', got {rounding!r}")
+    up = increment >= 0
+    sign = np.where(up, device.dw_min, -device.dw_min)
+    for pulse in range(int(pulses.max(initial=0))):
+        step = _step(device, weight, up)
+        if device.dw_min_std > 0:
+            noise = device.dw_min_std * rng.standard_normal(weight.shape)
+            step = step + (step * noise if device.mult_noise else noise)
+        weight = np.where(pulse < pulses, weight + sign * step, weight)
+    return np.array(weight)
+
+
+def random_increment(device: Device, dw: ArrayLike, *, rng: np.random.Generator, slots: int = 31) -> Floats:
+    """The random increment that trains of ``slots`` pulses ask for, to be given to :func:`analog_update`.
+
+    ``sign(dw) dw_min n`` with ``n ~ Binomial(slots, p)``, ``p = |dw| / (slots dw_min)``: mean ``dw``, variance
+    ``dw_min |dw| (1 - p)``, the discretisation error of arXiv 2510.02516. Beyond ``p = 1`` all slots fire and the
+    increment saturates at ``slots dw_min``. ``slots >= 1``, else ValueError.
+
+    >>> import numpy as np
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device, rng = LinearResponse(dw_min=0.01), np.random.default_rng(0)
+    >>> theory.random_increment(device, [0.5, -0.5, 0.0], rng=rng, slots=4)
+    array([ 0.04, -0.04,  0.  ])
+    """
+    if slots < 1:
+        raise ValueError(f"slots must be an integer >= 1, got {slots}")
+    increment = np.asarray(dw, dtype=np.float64)
+    probability = np.minimum(np.abs(increment) / (slots * device.dw_min), 1.0)
+    return np.asarray(np.sign(increment) * device.dw_min * rng.binomial(slots, probability), dtype=np.float64)
+
+
+# ---- simulation
+
+
+def quadratic_gradient(
+    rng: np.random.Generator, *, curvature: float = 1.0, optimum: ArrayLike = 0.0, sigma: ArrayLike = 1.0
+) -> Gradient:
+    """The stochastic gradient ``curvature (w - optimum) + sigma N`` of a parabola, with fresh noise at each call.
+
+    ``optimum`` and ``sigma`` broadcast against the weights, so that replicas may solve problems of their own.
+
+    >>> import numpy as np
+    >>> from ohmgrad import theory
+    >>> gradient = theory.quadratic_gradient(np.random.default_rng(0), curvature=2.0, optimum=0.5, sigma=0.0)
+    >>> gradient(np.array([0.0, 1.0]))
+    array([-1.,  1.])
+    """
+    centre, spread = np.asarray(optimum, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    return lambda w: curvature * (w - centre) + spread * rng.standard_normal(w.shape)
+
+
+def simulate_analog_sgd(
+    device: Device, gradient: Gradient, start: ArrayLike, *, rate: float, update: Update = analog_update
+) -> Iterator[Floats]:
+    """Analog SGD, ``w <- w - rate g F(w) - rate |g| G(w)``: yields the weights after each step, for ever.
+
+    ``gradient`` maps the weights (the shape of ``start``) to a stochastic gradient of that shape; ``rate >= 0``;
+    ``update`` may be ``functools.partial(pulsed_update, rng=rng)``. ValueError for a rate out of range. Source: W25,
+    Analog SGD.
+
+    >>> from itertools import islice
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> run = theory.simulate_analog_sgd(LinearResponse(tau=1.0), lambda w: w - 0.5, [0.0], rate=0.5)
+    >>> [float(w[0]) for w in islice(run, 3)]
+    [0.25, 0.34375, 0.39501953125]
+    """
+    _require_not_negative("rate", rate)
+    return _analog_sgd(device, gradient, np.asarray(start, dtype=np.float64), rate, update)
+
+
+def _analog_sgd(device: Device, gradient: Gradient, w: Floats, rate: float, update: Update) -> Iterator[Floats]:
+    while True:
+        w = update(device, w, -rate * np.asarray(gradient(w), dtype=np.float64))
+        yield w
+
+
+class ResidualState(NamedTuple):
+    """The arrays of :func:`simulate_residual_learning` after a step, each of the shape of the problem."""
+
+    fast: Floats
+    """``P``, as it is in the cells."""
+    slow: Floats
+    """``W``"""
+    weight: Floats
+    """``W + gamma (P - reference)``, where the next gradient is taken."""
+
+
+def simulate_residual_learning(
+    fast: Device,
+    slow: Device,
+    gradient: Gradient,
+    start: ArrayLike,
+    *,
+    gamma: float,
+    fast_rate: float,
+    slow_rate: float,
+    start_fast: ArrayLike | None = None,
+    reference: float = 0.0,
+    update: Update = analog_update,
+) -> Iterator[ResidualState]:
+    """Residual Learning (Tiki-Taka for ``gamma = 0``): yields the arrays after each step, for ever.
+
+        P <- P - alpha g F(P) - alpha |g| G(P)        g: gradient at W + gamma (P - reference)      (W25 eq. 10)
+        W <- W + beta p F(W) - beta |p| G(W)          p = P - reference, with the new P             (W25 eq. 11)
+
+    ``fast`` and ``slow`` are the devices of ``P`` and ``W``; ``alpha = fast_rate``, ``beta = slow_rate``, all >= 0.
+    ``W`` starts at ``start``, ``P`` at ``start_fast`` (None: at ``reference``). ``reference`` is subtracted wherever
+    ``P`` is read; the symmetric point of ``fast`` is the value that makes the result exact.
+
+    >>> from itertools import islice
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device = LinearResponse(tau=1.0)
+    >>> run = theory.simulate_residual_learning(
+    ...     device, device, lambda w: w - 0.5, [0.0], gamma=0.5, fast_rate=0.1, slow_rate=0.05
+    ... )
+    >>> state = next(islice(run, 2000, None))
+    >>> round(float(state.weight[0]), 6)
+    0.5
+    """
+    for name, value in (("gamma", gamma), ("fast_rate", fast_rate), ("slow_rate", slow_rate)):
+        _require_not_negative(name, value)
+    w = np.asarray(start, dtype=np.float64)
+    p = np.broadcast_to(np.asarray(reference if start_fast is None else start_fast, dtype=np.float64), w.shape)
+    return _residual_learning(fast, slow, gradient, p, w, gamma, fast_rate, slow_rate, reference, update)
+
+
+def _residual_learning(
+    fast: Device,
+    slow: Device,
+    gradient: Gradient,
+    p: Floats,
+    w: Floats,
+    gamma: float,
+    fast_rate: float,
+    slow_rate: float,
+    reference: float,
+    update: Update,
+) -> Iterator[ResidualState]:
+    weight = w + gamma * (p - reference)
+    while True:
+        p = update(fast, p, -fast_rate * np.asarray(gradient(weight), dtype=np.float64))
+        w = update(slow, w, slow_rate * (p - reference))
+        weight = w + gamma * (p - reference)
+        yield ResidualState(p, w, weight)
+
+
+def time_average(values: Iterable[ArrayLike], *, steps: int, discard: int | None = None) -> Floats:
+    """The mean over the first ``steps`` entries of ``values`` without the first ``discard`` (None: half of them).
+
+    All entries have one shape, which is the shape of the answer. ValueError unless ``0 <= discard < steps`` and there
+    are that many entries.
+
+    >>> from ohmgrad import theory
+    >>> theory.time_average([[8.0, 8.0], [8.0, 8.0], [1.0, 2.0], [2.0, 3.0]], steps=4)
+    array([1.5, 2.5])
+    """
+    first = steps // 2 if discard is None else discard
+    if not 0 <= first < steps:
+        raise ValueError(f"discard must be >= 0 and below steps = {steps}, got {first}")
+    total, count = np.zeros(()), 0
+    for value in islice(values, first, steps):
+        total = total + np.asarray(value, dtype=np.float64)
+        count += 1
+    if count < steps - first:
+        raise ValueError(f"steps must not exceed the number of values, {first + count}, got {steps}")
+    return np.asarray(total / count)
+
+
+# ---- predictions
+
+
+def folded_normal_mean(m: ArrayLike, sigma: ArrayLike) -> Floats:
+    """``mu(m, sigma) = E|m + sigma N| = sigma sqrt(2/pi) exp(-m^2 / (2 sigma^2)) + m erf(m / (sigma sqrt(2)))``.
+
+    ``m`` and ``sigma >= 0`` broadcast; ``sigma = 0`` gives ``|m|``.
+
+    >>> from ohmgrad import theory
+    >>> theory.folded_normal_mean([0.0, 1.0, -1.0], [1.0, 0.0, 1.0]).round(6)
+    array([0.797885, 1.      , 1.166631])
+    """
+    mean, spread = np.asarray(m, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    _require_not_negative("sigma", sigma)
+    z = mean / np.where(spread > 0, spread, 1.0)
+    smooth = spread * _ABS_NORMAL * np.exp(-z * z / 2) + mean * np.asarray(_erf(z / math.sqrt(2)), dtype=np.float64)
+    return np.asarray(np.where(spread > 0, smooth, np.abs(mean)))
+
+
+def mean_step(device: Device, w: ArrayLike, slope: ArrayLike, sigma: ArrayLike) -> Floats:
+    """Expected step of Analog SGD per unit of its rate, ``-(slope F(w) + mu(slope, sigma) G(w))``.
+
+    ``slope`` is the true gradient at ``w``, ``sigma >= 0`` the standard deviation of its Gaussian noise; all broadcast.
+    It is the mean of the Analog Update of W25, with :func:`folded_normal_mean`.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.mean_step(LinearResponse(tau=1.0), [0.5, 0.5], [0.25, 0.0], [0.0, 1.0]).round(6)
+    array([-0.375   , -0.398942])
+    """
+    at, true = np.asarray(w, dtype=np.float64), np.asarray(slope, dtype=np.float64)
+    return np.asarray(-(true * device.F(at) + folded_normal_mean(true, sigma) * device.G(at)))
+
+
+def penalty_slope(device: Device, w: ArrayLike) -> Floats:
+    """``G(w) / F(w)``, the slope of the penalty that Analog SGD adds to the loss per unit of ``E|noise|`` (W25 Thm. 1).
+
+    Zero at the symmetric point, -1 and 1 at the bounds.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.penalty_slope(LinearResponse(tau=2.0), [-2.0, 0.0, 1.0])
+    array([-1. ,  0. ,  0.5])
+    """
+    at = np.asarray(w, dtype=np.float64)
+    return np.asarray(device.G(at) / device.F(at))
+
+
+def penalty_curvature(device: Device) -> float:
+    """``(G/F)'`` at the symmetric point: ``1 / (tau (1 - c^2))`` for a linear response (W25 Thm. 1).
+
+    ValueError for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.penalty_curvature(LinearResponse(tau=1.0, c=0.5)), 6)
+    1.333333
+    """
+    return float(_derivative(device, lambda w: penalty_slope(device, w), _symmetric_point(device)))
+
+
+def stationary_point(device: Device, slope: Callable[[float], float], sigma: float) -> float:
+    """Where Analog SGD with a small rate settles: the root of ``slope(w) F(w) + mu(slope(w), sigma) G(w)``.
+
+    ``slope`` is the derivative of the loss, increasing (else one of several roots is found); ``sigma >= 0`` the
+    standard deviation of the Gaussian gradient noise. The exact form of W25 Thm. 1, by bisection between the bounds;
+    a root beyond them is an error (ValueError), which can only be without noise or without asymmetry.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.stationary_point(LinearResponse(tau=1.0), lambda w: w - 0.3, sigma=0.5), 6)
+    0.21354
+    """
+
+    def pull(w: float) -> float:
+        return -float(mean_step(device, w, slope(w), sigma))
+
+    return _root(pull, *device.bounds)
+
+
+def first_order_stationary_point(device: Device, optimum: float, sigma: float, *, curvature: float = 1.0) -> float:
+    """First order of :func:`stationary_point` for the loss ``curvature (w - optimum)^2 / 2``.
+
+        (h optimum + rho S w_sp) / (h + rho S),    h = curvature > 0,  S = sigma sqrt(2/pi),  rho = (G/F)'(w_sp)
+
+    A mean of the optimum and the symmetric point ``w_sp``. W25 eqs. 46 to 54 print minus signs, which no penalty can
+    have; with the plus signs it is what simulation gives.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.first_order_stationary_point(LinearResponse(tau=1.0), 0.3, 0.5), 6)
+    0.214448
+    """
+    _require_not_negative("sigma", sigma)
+    _require_positive("curvature", curvature)
+    penalty = penalty_curvature(device) * sigma * _ABS_NORMAL
+    return (curvature * optimum + penalty * device.symmetric_point) / (curvature + penalty)
+
+
+def residual_bias(device: Device, sigma: float) -> float:
+    """The gradient that Residual Learning leaves when its fast device has ``G(0) != 0``, for vanishing rates.
+
+    The fast array rests at zero only if ``m F(0) + E|m + noise| G(0) = 0``: the root of ``m = c mu(m, sigma)`` with
+    ``c = -G(0) / F(0)``, in first order ``c sigma sqrt(2/pi)``. On a loss of curvature ``h`` the weight ends ``m / h``
+    above the optimum. Stationary condition of W25 eq. 10; ``sigma >= 0``. ValueError for a device that cannot move both
+    up and down at zero.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.residual_bias(LinearResponse(tau=1.0, c=0.2), sigma=0.5), 4)
+    0.0808
+    """
+    _require_not_negative("sigma", sigma)
+    up, down = device.q_up(0.0), device.q_down(0.0)
+    if not (up > 0 and down > 0):
+        raise ValueError(f"device must have q_up(0) > 0 and q_down(0) > 0, got {up} and {down}")
+    c = -float(penalty_slope(device, 0.0))
+    # |m| <= |c| (|m| + E|noise|)
+    largest = abs(c) * sigma * _ABS_NORMAL / (1 - abs(c))
+    return _root(lambda m: m - c * float(folded_normal_mean(m, sigma)), -largest, largest)
+
+
+def residual_spread(device: Device, sigma: float, *, gamma: float, rate: float, curvature: float = 1.0) -> float:
+    """``E|P - w_sp|`` of the fast array of Residual Learning in the stationary state, for small rates.
+
+    Linearised at the symmetric point ``w_sp`` of ``device``, a step of ``P`` is ``-rate F (noise + k (P - w_sp))`` with
+    ``k = gamma curvature + rho sigma sqrt(2/pi)`` and ``rho`` of :func:`penalty_curvature`; that is a normal
+    distribution of variance ``rate F sigma^2 / (2 k)``. All arguments >= 0, ``k > 0``.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.residual_spread(LinearResponse(tau=1.0), 0.5, gamma=0.4, rate=0.02), 4)
+    0.0446
+    """
+    for name, value in (("sigma", sigma), ("gamma", gamma), ("rate", rate), ("curvature", curvature)):
+        _require_not_negative(name, value)
+    stiffness = gamma * curvature + penalty_curvature(device) * sigma * _ABS_NORMAL
+    if stiffness <= 0:
+        raise ValueError(f"sigma or gamma * curvature must be > 0, got {sigma} and {gamma * curvature}")
+    return _ABS_NORMAL * sigma * math.sqrt(rate * device.F(device.symmetric_point) / (2 * stiffness))
+
+
+def residual_learning_error(
+    fast: Device, slow: Device, optimum: float, sigma: float, *, gamma: float, rate: float, curvature: float = 1.0
+) -> float:
+    """What a finite ``rate`` (of the fast array) leaves of ``weight - optimum`` in Residual Learning, leading order.
+
+    For a fast device with its symmetric point at zero, or where it is subtracted. ``W`` rests if ``E[P] F(W) = E|P|
+    G(W)``, and that ``E[P]`` costs the gradient ``-rho sigma sqrt(2/pi) E[P]``; with ``E|P|`` of
+    :func:`residual_spread` the error is of order ``sqrt(rate)``, where that of Analog SGD does not depend on the rate.
+    Follows from the two stationary conditions of W25 eqs. 10 and 11.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device = LinearResponse(tau=1.0)
+    >>> [round(theory.residual_learning_error(device, device, 0.3, 0.5, gamma=0.4, rate=r), 4) for r in (0.02, 0.005)]
+    [-0.0053, -0.0027]
+    """
+    _require_positive("curvature", curvature)
+    spread = residual_spread(fast, sigma, gamma=gamma, rate=rate, curvature=curvature)
+    mean = spread * float(penalty_slope(slow, optimum))
+    return -penalty_curvature(fast) * sigma * _ABS_NORMAL * mean / curvature
+
+
+def symmetric_point_rate(device: Device, sigma: float) -> float:
+    """How fast pure noise forgets: ``E[w - w_sp]`` shrinks by ``1 - rate * symmetric_point_rate`` in a step.
+
+    Without a gradient the mean step is ``-rate sigma sqrt(2/pi) G(w)``; this is ``sigma sqrt(2/pi) G'(w_sp)``, which is
+    ``sigma sqrt(2/pi) / tau`` for a linear response, and exact there (W24's remark on Analog SGD at the optimum).
+    ``sigma >= 0``. ValueError for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> round(theory.symmetric_point_rate(LinearResponse(tau=2.0, c=0.2), sigma=0.5), 6)
+    0.199471
+    """
+    _require_not_negative("sigma", sigma)
+    return float(sigma * _ABS_NORMAL * _derivative(device, device.G, _symmetric_point(device)))
+
+
+def pulse_error_mean(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
+    """Leading mean error of :func:`pulsed_update` (stochastic rounding) against :func:`analog_update`, order ``dw^2``.
+
+    Pulses see the weight that earlier ones left: ``dw^2 q(w) q'(w) / 2`` with the response ``q`` of that direction, for
+    ``|dw|`` well above ``dw_min`` (below it there is one pulse at most, and no such error). For a linear response and
+    ``dw > 0`` it is ``-(1 - w/tau) dw^2 / (2 tau)`` (W25 Thm. 4, W24 eq. 20). ``w`` and ``dw`` broadcast.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.pulse_error_mean(LinearResponse(tau=1.0), 0.5, [0.1, -0.1]).round(6)
+    array([-0.0025,  0.0075])
+    """
+    at, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    up = increment >= 0
+    slope = _derivative(device, lambda v: _step(device, v, up), at)
+    return np.asarray(increment**2 * _step(device, at, up) * slope / 2)
+
+
+def pulse_error_std(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
+    """Leading standard deviation that cycle noise gives :func:`pulsed_update`, ``sqrt(dw_min |dw|) dw_min_std``.
+
+    With ``mult_noise`` times the response at ``w``. The last order of W25 Thm. 4; ``w`` and ``dw`` broadcast.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> float(theory.pulse_error_std(LinearResponse(dw_min=0.01, dw_min_std=0.5), 0.0, -0.04))
+    0.01
+    """
+    at, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    step = _step(device, at, increment >= 0) if device.mult_noise else np.ones(np.broadcast(at, increment).shape)
+    return np.asarray(np.sqrt(device.dw_min * np.abs(increment)) * device.dw_min_std * step)
+
+
+def asymptotic_error(device: Device, trajectory: ArrayLike) -> float:
+    """``S_K = (1/K) sum_k max_i G(w_ki)^2 / F(w_ki)`` of weights ``[K, D]`` on their way (W25 Thm. 2).
+
+    The part of the error of Analog SGD that no number of steps removes is this times the variance of the gradient, up
+    to a constant.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.asymptotic_error(LinearResponse(tau=1.0), [[0.0, 0.5], [-0.5, 0.0]])
+    0.25
+    """
+    w = _trajectory(trajectory)
+    return float((np.asarray(device.G(w)) ** 2 / np.asarray(device.F(w))).max(axis=1).mean())
+
+
+def asymptotic_error_linear(trajectory: ArrayLike, tau: float) -> float:
+    """``S_K = (1/K) sum_k r_k / (1 - r_k)`` with ``r_k = max_i w_ki^2 / tau^2`` of weights ``[K, D]`` (W24 Thm. 2).
+
+    W24 writes the metric so for a linear response with range ``+-tau``, ``tau > 0``; for weights small against ``tau``
+    it equals :func:`asymptotic_error`. Weights must be inside the range.
+
+    >>> from ohmgrad import theory
+    >>> round(theory.asymptotic_error_linear([[0.0, 0.5], [-0.5, 0.0]], tau=1.0), 6)
+    0.333333
+    """
+    _require_positive("tau", tau)
+    r = ((_trajectory(trajectory) / tau) ** 2).max(axis=1)
+    if not r.max() < 1:
+        raise ValueError(f"trajectory must stay between -{tau} and {tau}, got |w| = {tau * math.sqrt(r.max())}")
+    return float((r / (1 - r)).mean())
+
+
+# ---- helpers
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _step(device: Device, w: Floats, up: NDArray[np.bool_]) -> Floats:
+    return np.asarray(np.where(up, device.q_up(w), device.q_down(w)))
+
+
+def _derivative(device: Device, f: Callable[[Floats], ArrayLike], w: ArrayLike) -> Floats:
+    low, high = device.bounds
+    at, h = np.asarray(w, dtype=np.float64), 1e-5 * (high - low)
+    return np.asarray((np.asarray(f(at + h)) - np.asarray(f(at - h))) / (2 * h))
+
+
+def _symmetric_point(device: Device) -> float:
+    point = device.symmetric_point
+    if math.isnan(point):
+        raise ValueError(f"device must have a symmetric point, {device!r} has none")
+    return point
+
+
+def _root(f: Callable[[float], float], low: float, high: float) -> float:
+    if f(low) > 0 or f(high) < 0:
+        raise ValueError(f"no root between {low} and {high}")
+    while low < (middle := low + (high - low) / 2) < high:
+        low, high = (middle, high) if f(middle) < 0 else (low, middle)
+    return high
+
+
+def _trajectory(trajectory: ArrayLike) -> Floats:
+    w = np.asarray(trajectory, dtype=np.float64)
+    if w.ndim != 2 or w.size == 0:
+        raise ValueError(f"trajectory must have the shape [steps, weights], both >= 1, got {list(w.shape)}")
+    return w
+
+
+def _require_not_negative(name: str, value: ArrayLike) -> None:
+    values = np.asarray(value, dtype=np.float64)
+    if not ((values >= 0) & np.isfinite(values)).all():
+        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
