@@ -40,9 +40,9 @@ TWO_OVER_PI, QUARTER_PI = F(0.6366197723675814), F(0.7853981633974483)
 
 
 def clip(v: Floats, low: Floats | F, high: Floats | F) -> Floats:
-    """`v` within `[low, high]`."""
-    v = np.where(v > high, high, v)
-    return np.where(v < low, low, v)
+    """`v` within `[low, high]`; what is no number ends at `high`."""
+    v = np.where(v < high, v, high)
+    return np.where(v > low, v, low)
 
 
 def rint(x: Floats) -> Floats:
@@ -257,9 +257,6 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
         dw_up, dw_down = np.abs(dw_up), np.abs(dw_down)
         w_max, w_min = np.where(crossed, w_min, w_max), np.where(crossed, w_max, w_min)
         w_max, w_min = np.abs(w_max), -np.abs(w_min)
-    else:
-        middle = HALF * (w_max + w_min)
-        w_max, w_min = np.where(crossed, middle, w_max), np.where(crossed, middle, w_min)
     cells = {"w_max": w_max, "w_min": w_min, "dw_up": dw_up, "dw_down": dw_down}
     if device["model"] == "SoftBoundsReference":
         cells["w_max"] = w_max / np.abs(ONE + spread("slope_up_dtod", 5))
@@ -269,6 +266,9 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
         negative, positive = one_sided("pow_up_down")
         cells["gamma_up"] = np.abs(F(device["pow_gamma"]) * ((gain + r) + negative))
         cells["gamma_down"] = np.abs(F(device["pow_gamma"]) * ((gain - r) - positive))
+    crossed, middle = cells["w_min"] > cells["w_max"], HALF * (cells["w_max"] + cells["w_min"])
+    cells["w_max"] = np.where(crossed, middle, cells["w_max"])
+    cells["w_min"] = np.where(crossed, middle, cells["w_min"])
     reference = F(device["reference_mean"]) + spread("reference_std", 4)
     if device["subtract_symmetry_point"]:
         reference = reference + symmetric_point(device, cells)
@@ -292,8 +292,9 @@ def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
 
 
 def inverse(v: Floats) -> Floats:
-    """`1 / v`, and 0 for a bound at zero."""
-    return np.where(v == ZERO, ZERO, ONE / np.where(v == ZERO, ONE, v))
+    """`1 / v`, and 0 for a bound at (next to) zero."""
+    tiny = np.abs(v) < F(1.1754943508222875e-38)
+    return np.where(tiny, ZERO, ONE / np.where(tiny, ONE, v))
 
 
 def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches) -> Floats:

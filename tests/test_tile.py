@@ -170,12 +170,12 @@ WRONG: list[tuple[Callable[[og.Tile], object], type[Exception], str]] = [
     (
         lambda t: t.arrays["fast"].parameters.__setitem__("w_max", np.full((3, 4), -9.0)),
         ValueError,
-        r"w_max is -9 .*>= 0",
+        r"w_min of .* and a w_max of -9 .*w_min <= w_max",
     ),
     (
         lambda t: t.arrays["fast"].parameters.__setitem__("w_min", np.full((3, 4), 9.0)),
         ValueError,
-        r"w_min is 9 .*<= 0",
+        r"w_min of 9 .*w_min <= w_max",
     ),
     (lambda t: t.granularity("middle"), ValueError, r"array is \"middle\", allowed: fast, slow"),
     (lambda t: t.n_states("middle"), ValueError, r"middle"),

@@ -11,9 +11,11 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from test_nn import same
 
 import ohmgrad as og
+from ohmgrad import checkpoint
 from ohmgrad.nn import MSE, CrossEntropy, Linear, Sequential
 from ohmgrad.train import StepLR
 
@@ -131,7 +133,7 @@ def test_callbacks_see_every_epoch_and_can_stop(noisy, task):
         ({"epochs": 1.5}, TypeError, "epochs"),
         ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
         ({"batch_size": 104}, ValueError, "batch_size must be at most .* 103, got 104"),
-        ({"lr": float("nan")}, ValueError, "lr must be finite and >= 0, got nan"),
+        ({"lr": float("nan")}, ValueError, "lr must be >= 0 and finite in float32, got nan"),
         ({"lr": -0.1}, ValueError, "lr must be"),
         ({"lr": "fast"}, TypeError, "lr"),
         ({"lr": lambda epoch: 0.1 / (epoch - 1) if epoch != 1 else float("inf")}, ValueError, "lr must be"),
@@ -226,25 +228,29 @@ def test_every_kind_of_layer_can_be_saved(tmp_path):
 
 
 def rewrite(path, change):
-    """Change the metadata of a safetensors file."""
+    """Change what a model file says of itself, and sign it anew."""
     content = path.read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + size])
-    change(header["__metadata__"])
+    said = json.loads(header["__metadata__"].pop("ohmgrad-model"))
+    del said["sha256"]
+    said = change(said)
+    if said is not None:
+        said["sha256"] = checkpoint._checksum(said, safetensors.numpy.load(content))
+        header["__metadata__"]["ohmgrad-model"] = json.dumps(said)
     changed = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + size :])
 
 
 def unknown(kind, name):
-    return lambda meta: meta.update(config=meta["config"].replace(f'"{kind}"', f'"{name}"'))
+    return lambda said: json.loads(json.dumps(said).replace(f'"{kind}"', f'"{name}"'))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda meta: meta.update(format="other"), "no model of ohmgrad"),
-        (lambda meta: meta.clear(), "no model of ohmgrad"),
-        (lambda meta: meta.update(format_version="2"), "format 2, written by .* up to 1"),
+        (lambda said: None, "no model of ohmgrad"),
+        (lambda said: said | {"format_version": 2}, "format 2, written by .* up to 1"),
         (unknown("SoftBounds", "Imaginary"), "unknown device 'Imaginary'; known: .*SoftBounds"),
         (unknown("ResidualLearning", "Imaginary"), "unknown algorithm 'Imaginary'; known: .*ResidualLearning"),
         (unknown("Tanh", "Imaginary"), "unknown layer 'Imaginary'; known: .*Tanh"),
@@ -259,12 +265,28 @@ def test_a_file_that_cannot_be_read_says_why(noisy, tmp_path, change, message):
         og.load(path)
 
 
+def test_a_changed_file_is_refused(noisy, tmp_path):
+    path = tmp_path / "model"
+    og.save(path, noisy)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="do not match its checksum"):
+        og.load(path)
+
+
+def test_the_same_model_gives_the_same_bytes(noisy, tmp_path):
+    for name in "ab":
+        og.save(tmp_path / name, noisy)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_a_truncated_file_says_so(noisy, tmp_path, keep):
     path = tmp_path / "model"
     og.save(path, noisy)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match="truncated, or no safetensors file"):
+    with pytest.raises(ValueError, match="damaged, or no safetensors file"):
         og.load(path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         og.load(tmp_path / "absent")
@@ -273,7 +295,7 @@ def test_a_truncated_file_says_so(noisy, tmp_path, keep):
 def test_another_stream_version_warns(noisy, tmp_path):
     path = tmp_path / "model"
     og.save(path, noisy)
-    rewrite(path, lambda meta: meta.update(stream_version="0"))
+    rewrite(path, lambda said: said | {"stream_version": 0})
     with pytest.warns(UserWarning, match="another layout of random streams"):
         loaded = og.load(path)
     assert same(loaded.state_dict(), noisy.state_dict())

@@ -79,14 +79,15 @@ __all__ = [
 def threads(n: int | None = None) -> int:
     """Number of threads that tiles use; ``n >= 1`` sets it first. The results do not depend on it.
 
-    The default is the number of cores this process may use. ValueError for ``n < 1``, TypeError if it is no integer.
+    The default is the number of cores this process may use. ValueError outside 1 to 1024, TypeError if
+    it is no integer.
     """
     from . import _core
     from ._record import as_int
 
     if n is not None:
-        if as_int("threads", n) < 1:
-            raise ValueError(f"threads must be an integer >= 1, got {n}")
+        if not 1 <= as_int("threads", n) <= 1024:
+            raise ValueError(f"threads must be 1 to 1024, got {n}")
         _core.set_threads(n)
     return _core.threads()
 

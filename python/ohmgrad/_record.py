@@ -22,6 +22,14 @@ def as_float(name: str, value: object) -> float:
         raise ValueError(f"{name} must be finite, got an integer beyond the range of floats") from None
 
 
+def as_rate(name: str, value: object) -> float:
+    """``value`` as a Python float >= 0 that float32 can hold; ValueError or TypeError naming the field otherwise."""
+    rate = as_float(name, value)
+    if not 0 <= rate < 2.0**128:
+        raise ValueError(f"{name} must be >= 0 and finite in float32, got {value!r}")
+    return rate
+
+
 def as_int(name: str, value: object) -> int:
     """``value`` as a Python int; TypeError naming the field unless it is a whole number (no bool, no float)."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._progress import EpochBar
-from ._record import as_float, as_int
+from ._record import as_bool, as_float, as_int, as_rate
 from .data import Dataset, arrays
 from .nn import CrossEntropy, Loss, Sequential
 
@@ -85,7 +86,7 @@ class StepLR:
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _rate(self.lr)
+        as_rate("lr", self.lr)
         _positive("step_size", self.step_size)
         if not 0 <= as_float("gamma", self.gamma) < math.inf:
             raise ValueError(f"gamma must be finite and >= 0, got {self.gamma}")
@@ -178,7 +179,19 @@ def fit(
         raise ValueError(f"batch_size must be at most the number of training vectors, {len(train)}, got {batch_size}")
     if not 0 <= as_int("seed", seed) < 1 << 64:
         raise ValueError(f"seed must be >= 0 and < 2**64, got {seed}")
-    rates = [_rate(lr(epoch) if callable(lr) else lr) for epoch in range(epochs)]
+    rates: Iterable[float] = (
+        [as_rate("lr", lr(epoch)) for epoch in range(epochs)] if callable(lr) else repeat(as_rate("lr", lr), epochs)
+    )
+    as_bool("shuffle", shuffle)
+    if not callable(loss):
+        raise TypeError(f"loss must be a callable such as ohmgrad.nn.CrossEntropy(), got {loss!r}")
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks must be a sequence of callbacks, got {callbacks!r}")
+    for callback in callbacks:
+        if not callable(getattr(callback, "on_epoch_end", None)):
+            raise TypeError(f"callbacks must have a method on_epoch_end(epoch, history, model), got {callback!r}")
+    for name, data in ({"train": train} | measured).items():
+        _check_targets(model, name, data)
     n, history = len(train), History()
     with EpochBar(progress, epochs, n) as bar, _interruptible() as interrupted:
         for epoch, rate in enumerate(rates):
@@ -214,11 +227,15 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
-def _rate(value: float) -> float:
-    rate = as_float("lr", value)
-    if not 0 <= rate < math.inf:
-        raise ValueError(f"lr must be finite and >= 0, got {value}")
-    return rate
+def _check_targets(model: Sequential, name: str, data: Dataset) -> None:
+    """Refuse targets that the network has no outputs for."""
+    outputs = model.outputs
+    if outputs is None:
+        return
+    if not data.classes and data.y.shape[1:] != (outputs,):
+        raise ValueError(f"{name}: targets of shape {data.y.shape} do not fit the network's {outputs} outputs")
+    if data.classes and (wrong := data.y[(data.y < 0) | (data.y >= outputs)]).size:
+        raise ValueError(f"{name}: there is a label {wrong[0]}, allowed: 0 to {outputs - 1}, the network's outputs")
 
 
 def _right(y: NDArray[np.float32], target: NDArray[Any]) -> int:

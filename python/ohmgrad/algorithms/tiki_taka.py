@@ -34,7 +34,8 @@ class TikiTaka(Record):
       ``units_in_mbatch=False``. A fraction of a mini-batch is allowed.
     - ``n_reads_per_transfer``: columns read one after the other at each transfer, >= 0; 0 reads all of them.
     - ``transfer_lr``: rate of the writes on the slow array, >= 0; ``scale_transfer_lr``: times the learning rate.
-    - ``transfer_io``: periphery of the reads; None: the tile's forward IO. Noise and bound management are off for reads.
+    - ``transfer_io``: periphery of the reads; None: the tile's forward IO. Reads have no noise and no bound
+      management in any case.
     - ``transfer_pulses``: pulses of the writes; None: the tile's.
 
     Raises ValueError naming the field for a value out of range, TypeError for a value of another kind.

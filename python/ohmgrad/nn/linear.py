@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._record import as_float, as_int
+from .._record import as_bool, as_float, as_int, as_rate, as_str
 from ..algorithms import Algorithm, DigitalSGD
 from ..devices import Device
 from ..io import IO
@@ -82,7 +82,10 @@ class Linear(Layer):
             and not 0 <= as_float("weight_scaling_omega", weight_scaling_omega) < math.inf
         ):
             raise ValueError(f"weight_scaling_omega must be finite and >= 0, got {weight_scaling_omega}")
-        if name is not None and (not name or set(name) & set("./")):
+        for field, switch in (("digital", digital), ("bias", bias), ("learn_out_scaling", learn_out_scaling)):
+            if switch is not None:
+                as_bool(field, switch)
+        if name is not None and (not as_str("name", name) or set(name) & set("./")):
             raise ValueError(f"name must not be empty nor contain '.' or '/', got {name!r}")
         self.d_in, self.d_out, self.digital, self.name = d_in, d_out, digital, name
         self._has_bias = bias
@@ -109,7 +112,9 @@ class Linear(Layer):
             made._bias = _core.uniform_init(defaults.seeds.init, path + "/bias", 1, self.d_out, bound)[0]
         if omega := made._analog["weight_scaling_omega"]:
             largest = max(abs(weight).ravel().tolist())
-            made._a = np.float32(largest) / np.float32(omega)
+            if not 2.0**-126 <= largest / omega < 2.0**128:
+                raise ValueError(f"weight_scaling_omega: {omega} makes a factor of {largest / omega}, beyond float32")
+            made._a = np.float32(largest / omega)
         made.set_weight(weight)
         return made
 
@@ -135,7 +140,7 @@ class Linear(Layer):
 
     def set_weight(self, weight: ArrayLike) -> None:
         """Set the effective weight, shape ``[d_out, d_in]``; what a device cannot hold is clipped."""
-        self.tile.set_weights(np.asarray(weight, dtype=np.float32) / (self._a * self._o))
+        self.tile.set_weights(_checked("weight", weight, (self.d_out, self.d_in)) / (self._a * self._o))
 
     @property
     def bias(self) -> NDArray[np.float32] | None:
@@ -160,6 +165,8 @@ class Linear(Layer):
 
     def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
         """``a * o * tile(x) + bias`` for `x` of shape ``[batch, d_in]``; the result is ``[batch, d_out]``."""
+        if getattr(x, "ndim", None) != 2:
+            raise ValueError(f"x has shape {np.shape(x)}, allowed: an array [batch, {self.d_in}]")
         y = self.tile.forward(x, training=training)
         if training:
             self._x, self._y = x, y
@@ -168,7 +175,8 @@ class Linear(Layer):
 
     def receive(self, d: NDArray[np.float32]) -> None:
         """Keep dL/dy, shape ``[batch, d_out]``, for the update, without passing it on to the input."""
-        kept(self._x, "backward")
+        if d.shape != kept(self._y, "backward").shape:
+            raise ValueError(f"d has shape {d.shape}, allowed: that of the output, {kept(self._y, 'backward').shape}")
         self._d = d
 
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,16 +186,17 @@ class Linear(Layer):
         return self.tile.backward(d if scale == _ONE else d * scale)
 
     def update(self, lr: float) -> None:
-        """Train the layer on the vectors of the last training forward and backward pass."""
-        d, self._d = kept(self._d, "update"), None
-        x, y = kept(self._x, "update"), kept(self._y, "update")
-        rate, scale = np.float32(lr), self._o / self._a
+        """Train the layer on the vectors of the last training forward and backward pass, `lr` >= 0."""
+        rate, scale = np.float32(as_rate("lr", lr)), self._o / self._a
+        d, x, y = kept(self._d, "update"), kept(self._x, "update"), kept(self._y, "update")
+        # The tile first: it may refuse, and then nothing has changed.
+        self.tile.update(x, d if scale == _ONE else d * scale, lr)
+        self.tile.end_batch()
+        self._d = None
         if self._bias is not None:
             self._bias = self._bias - rate * _core.column_sum(d)
         if self._analog["learn_out_scaling"]:
             self._o = self._o - rate * (self._a * np.float32(_core.dot(d, y)))
-        self.tile.update(x, d if scale == _ONE else d * scale, lr)
-        self.tile.end_batch()
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes: the tile's as ``tile.*``, the bias and both factors."""
@@ -235,7 +244,11 @@ class Linear(Layer):
 
 
 def _checked(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    made = np.array(values, dtype=np.float32)
+    given = np.asarray(values)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: real numbers are needed, got dtype {given.dtype}")
+    with np.errstate(over="ignore"):
+        made = given.astype(np.float32)
     if made.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {made.shape}")
     if not np.isfinite(made).all():

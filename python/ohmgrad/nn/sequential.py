@@ -91,6 +91,11 @@ class Sequential:
         )
         return Sequential(*(layer.build(path, defaults) for path, layer in zip(self.paths, self.layers, strict=True)))
 
+    @property
+    def outputs(self) -> int | None:
+        """Number of outputs, as the last layer with weights gives it; `None` without such a layer."""
+        return next((layer.d_out for layer in reversed(self._linear.values())), None)
+
     def __len__(self) -> int:
         return len(self.layers)
 

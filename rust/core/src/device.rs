@@ -14,8 +14,9 @@
 //! ```text
 //! w_max (1 + w_max_dtod z0)   w_min (1 + w_min_dtod z1)   gain = 1 + dw_min_dtod z2  or  exp(dw_min_dtod z2)   r = up_down_dtod z3
 //! dw_up = dw_min ((gain + r) + min(up_down, 0))           dw_down = dw_min ((gain - r) - max(up_down, 0))
-//! enforce_consistency: |dw|; bounds swapped if crossed, then |w_max|, -|w_min|; otherwise crossed bounds meet in the middle
-//! own parameters of the model (z5, z6, z7)                reference = reference_mean + reference_std z4 [+ symmetric point]
+//! enforce_consistency: |dw|; bounds swapped if crossed, then |w_max|, -|w_min|
+//! own parameters of the model (z5, z6, z7); bounds that are still crossed meet in the middle
+//! reference = reference_mean + reference_std z4 [+ symmetric point]
 //! decay = 1 - 1/t, t = lifetime (1 + lifetime_dtod z8); 0 where t <= 1; 1 without lifetime
 //! diffusion = |diffusion (1 + diffusion_dtod z9)|
 //! ```
@@ -141,13 +142,14 @@ struct Common {
 
 impl Common {
     fn new(fields: &mut Fields, model: &AnyModel) -> Result<Self> {
-        const ANY: std::ops::RangeInclusive<f64> = 0.0..=f64::INFINITY;
+        // Far beyond anything physical, and such that no product of settings overflows.
+        const ANY: std::ops::RangeInclusive<f64> = 0.0..=1e9;
         let (w_max, w_min) = match model.bounds() {
             Some(bounds) => bounds,
-            None => (fields.real("w_max", 1.0, ANY)?, fields.real("w_min", -1.0, f64::NEG_INFINITY..=0.0)?),
+            None => (fields.real("w_max", 1.0, ANY)?, fields.real("w_min", -1.0, -1e9..=0.0)?),
         };
         Ok(Self {
-            dw_min: fields.real("dw_min", 1e-3, 1e-30..=f64::INFINITY)?,
+            dw_min: fields.real("dw_min", 1e-3, 1e-30..=1e9)?,
             dw_min_dtod: fields.real("dw_min_dtod", 0.0, ANY)?,
             dw_min_dtod_log_normal: fields.switch("dw_min_dtod_log_normal", false)?,
             dw_min_std: fields.real("dw_min_std", 0.0, ANY)?,
@@ -158,7 +160,7 @@ impl Common {
             w_min,
             w_max_dtod: fields.real("w_max_dtod", 0.0, ANY)?,
             w_min_dtod: fields.real("w_min_dtod", 0.0, ANY)?,
-            reference_mean: fields.real("reference_mean", 0.0, f64::NEG_INFINITY..=f64::INFINITY)?,
+            reference_mean: fields.real("reference_mean", 0.0, -1e9..=1e9)?,
             reference_std: fields.real("reference_std", 0.0, ANY)?,
             subtract_symmetry_point: fields.switch("subtract_symmetry_point", false)?,
             enforce_consistency: fields.switch("enforce_consistency", true)?,
@@ -318,7 +320,7 @@ impl Device {
         if first == self.draw_cell(&|_| 1.0) {
             return Cells { planes: first[..self.parameter_names().len()].iter().map(|v| Plane::Uniform(*v)).collect() };
         }
-        let mut planes = vec![Vec::with_capacity(rows * columns); self.parameter_names().len()];
+        let mut planes: Vec<_> = (0..self.parameter_names().len()).map(|_| Vec::with_capacity(rows * columns)).collect();
         for row in 0..rows {
             for column in 0..columns {
                 let values = self.draw_cell(&z(row, column));
@@ -347,12 +349,13 @@ impl Device {
                 (w_max, w_min) = (w_min, w_max);
             }
             (w_max, w_min) = (w_max.abs(), -w_min.abs());
-        } else if w_min > w_max {
-            w_max = 0.5 * (w_max + w_min);
-            w_min = w_max;
         }
         let mut common = [w_max, w_min, up, down];
         let own = self.model.draw(&mut common, &|i| z(5 + i));
+        if common[1] > common[0] {
+            common[0] = 0.5 * (common[0] + common[1]);
+            common[1] = common[0];
+        }
         let mut reference = c.reference_mean as f32 + spread(c.reference_std, 4);
         if c.subtract_symmetry_point {
             reference += self.model.visit(SymmetricPoint(common, own));

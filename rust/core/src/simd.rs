@@ -109,9 +109,9 @@ pub(crate) fn finite(v: f32) -> f32 {
     clip(v, f32::MIN, f32::MAX)
 }
 
-/// `v` within `[low, high]`, by comparison (so that NaN and signed zeros behave alike everywhere).
+/// `v` within `[low, high]`, by comparison, so that NaN (an overflow times zero) ends at a bound, the same one everywhere.
 #[inline(always)]
 pub(crate) fn clip(v: f32, low: f32, high: f32) -> f32 {
-    let v = if v > high { high } else { v };
-    if v < low { low } else { v }
+    let v = if v < high { v } else { high };
+    if v > low { v } else { low }
 }

@@ -69,7 +69,8 @@ pub fn setting(field: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     } else if let Ok(v) = object.cast::<PyBool>() {
         Ok(Value::Bool(v.is_true()))
     } else if object.is_instance_of::<PyFloat>() || object.is_instance_of::<PyInt>() {
-        Ok(Value::Real(object.extract()?))
+        // An integer beyond all floats counts as infinite and is refused by the field's range.
+        Ok(Value::Real(object.extract().unwrap_or(f64::INFINITY)))
     } else if let Ok(v) = object.cast::<PyString>() {
         Ok(Value::Text(v.to_string()))
     } else if let Ok(v) = object.cast::<PyDict>() {

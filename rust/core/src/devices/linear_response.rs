@@ -16,7 +16,7 @@ pub struct LinearResponse {
 
 impl LinearResponse {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=f64::INFINITY)?, c: fields.real("c", 0.0, -0.999_999..=0.999_999)? })
+        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=1e9)?, c: fields.real("c", 0.0, -0.999_999..=0.999_999)? })
     }
 }
 

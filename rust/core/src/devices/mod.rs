@@ -64,8 +64,9 @@ models! {
     tabulated::Tabulated,
 }
 
-/// `1 / v`, and 0 for a bound at zero: the response then does not fall towards it, and clipping stops the cell there.
+/// `1 / v`, and 0 for a bound at (next to) zero: the response then does not fall towards it, and clipping stops the cell there.
 #[inline(always)]
 pub(crate) fn inverse<R: crate::math::Real>(v: R) -> R {
-    if v == R::lit(0.0) { R::lit(0.0) } else { R::lit(1.0) / v }
+    let tiny = R::lit(f32::MIN_POSITIVE as f64);
+    if v < tiny && R::lit(0.0) - v < tiny { R::lit(0.0) } else { R::lit(1.0) / v }
 }

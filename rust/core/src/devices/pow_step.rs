@@ -23,9 +23,9 @@ impl PowStep {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
         Ok(Self {
             pow_gamma: fields.real("pow_gamma", 1.0, 1e-6..=100.0)?,
-            pow_gamma_dtod: fields.real("pow_gamma_dtod", 0.0, 0.0..=f64::INFINITY)? as f32,
+            pow_gamma_dtod: fields.real("pow_gamma_dtod", 0.0, 0.0..=1e9)? as f32,
             pow_up_down: fields.real("pow_up_down", 0.0, -1.0..=1.0)?,
-            pow_up_down_dtod: fields.real("pow_up_down_dtod", 0.0, 0.0..=f64::INFINITY)? as f32,
+            pow_up_down_dtod: fields.real("pow_up_down_dtod", 0.0, 0.0..=1e9)? as f32,
         })
     }
 }

@@ -15,7 +15,7 @@ pub struct PowerResponse {
 
 impl PowerResponse {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=f64::INFINITY)?, gamma: fields.real("gamma", 1.0, 1e-6..=100.0)? })
+        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=1e9)?, gamma: fields.real("gamma", 1.0, 1e-6..=100.0)? })
     }
 }
 

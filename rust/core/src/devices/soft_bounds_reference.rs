@@ -18,8 +18,8 @@ pub struct SoftBoundsReference {
 impl SoftBoundsReference {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
         Ok(Self {
-            slope_up_dtod: fields.real("slope_up_dtod", 0.0, 0.0..=f64::INFINITY)? as f32,
-            slope_down_dtod: fields.real("slope_down_dtod", 0.0, 0.0..=f64::INFINITY)? as f32,
+            slope_up_dtod: fields.real("slope_up_dtod", 0.0, 0.0..=1e9)? as f32,
+            slope_down_dtod: fields.real("slope_down_dtod", 0.0, 0.0..=1e9)? as f32,
         })
     }
 }

@@ -22,8 +22,8 @@ pub struct Tabulated {
 
 impl Tabulated {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        let w = fields.reals("w", f64::NEG_INFINITY..=f64::INFINITY)?;
-        let q = [fields.reals("q_up", 0.0..=f64::INFINITY)?, fields.reals("q_down", 0.0..=f64::INFINITY)?];
+        let w = fields.reals("w", -1e9..=1e9)?;
+        let q = [fields.reals("q_up", 0.0..=1e9)?, fields.reals("q_down", 0.0..=1e9)?];
         let n = w.len();
         if !(2..=4096).contains(&n) || w.windows(2).any(|p| p[0] >= p[1]) || w[0] > 0.0 || w[n - 1] < 0.0 {
             let allowed = "2 to 4096 strictly increasing nodes with w[0] <= 0 <= w[-1]";

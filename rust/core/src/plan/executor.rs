@@ -8,7 +8,7 @@ use super::{Every, Place, Plan, Term, Transfer};
 use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
 use crate::pool::Machine;
 use crate::pulse::kernel::{self, Coincidences};
-use crate::pulse::trains::{Side, Trains, entry_starts};
+use crate::pulse::trains::{SLOTS, Side, Trains};
 use crate::pulse::{PulseTrain, PulseType, Scale, exact};
 use crate::rng::Use;
 use crate::simd::LANES;
@@ -61,27 +61,37 @@ impl Executor<'_> {
     pub(crate) fn update(&mut self, x: &[f32], d: &[f32]) {
         let m = x.len() / self.columns;
         let events = self.schedule(m);
-        let mut gradient = self.prepare_gradient(x, d);
-        let mut ordinals = self.ordinals(&events, m);
-        let mut done = 0;
-        for event in &events {
-            if event.after > done {
-                self.run_gradient(&mut gradient, x, d, done..event.after, &mut ordinals);
-                done = event.after;
+        let runs = self.runs(&events, m);
+        let mut ordinals = self.ordinals(&events, &runs);
+        let mut events = events.iter().peekable();
+        for run in runs {
+            self.gradient(x, d, run.clone(), &mut ordinals);
+            while let Some(event) = events.next_if(|event| event.after == run.end) {
+                self.run_event(event, &mut ordinals);
             }
-            self.run_event(event, &mut ordinals);
-        }
-        if done < m {
-            self.run_gradient(&mut gradient, x, d, done..m, &mut ordinals);
         }
     }
 
+    /// The call cut into runs of vectors: at its events, and where the trains of a longer run would take too much memory.
+    fn runs(&self, events: &[Event], m: usize) -> Vec<Range<usize>> {
+        let words = self.pulses.desired_bl.div_ceil(SLOTS) * (self.rows + self.columns);
+        let longest = (MAX_WORDS / words).max(1);
+        let mut runs = Vec::new();
+        let mut start = 0;
+        for end in events.iter().map(|event| event.after).chain([m]) {
+            while start < end {
+                let stop = end.min(start + longest);
+                runs.push(start..stop);
+                start = stop;
+            }
+        }
+        runs
+    }
+
     /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
-    fn ordinals(&self, events: &[Event], m: usize) -> Vec<Option<Vec<u32>>> {
-        let mut cuts: Vec<usize> = events.iter().map(|event| event.after).filter(|after| *after < m).collect();
-        cuts.dedup();
+    fn ordinals(&self, events: &[Event], runs: &[Range<usize>]) -> Vec<Option<Vec<u32>>> {
         let several = |array: usize| {
-            let gradient = if self.plan.gradient.target == Place::Array(array) { 1 + cuts.len() } else { 0 };
+            let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
             let mut written: Vec<usize> = Vec::new();
             for event in events {
                 let writes = self.plan.transfers[event.transfer].steps.iter().filter(|step| step.target == array).count();
@@ -133,64 +143,47 @@ fn part_of_batch(part: f64, m: usize) -> u64 {
     (part * m as f64 * (1.0 - 1e-12)).ceil() as u64
 }
 
-/// The gradient of a call, ready to be applied.
-enum GradientWork {
-    /// Pulses on an array: trains and where each vector's entries start.
-    Pulses { x: Trains, d: Trains, starts: Vec<usize> },
-    /// Exact increments.
-    Exact { rate: f32 },
-}
+/// Trains of a run take at most this many words, 256 MiB.
+const MAX_WORDS: usize = 1 << 26;
 
 impl Executor<'_> {
-    fn prepare_gradient(&self, x: &[f32], d: &[f32]) -> GradientWork {
+    /// `target -= rate d x^T` for a run of vectors.
+    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, ordinals: &mut [Option<Vec<u32>>]) {
+        let first = self.first_vector + run.start as u64;
+        let x = &x[run.start * self.columns..run.end * self.columns];
+        let d = &d[run.start * self.rows..run.end * self.rows];
         let rate = self.plan.gradient.rate.at(self.lr);
-        let Place::Array(target) = self.plan.gradient.target else {
-            return GradientWork::Exact { rate: rate as f32 };
-        };
-        if self.pulses.pulse_type != PulseType::StochasticCompressed {
-            return GradientWork::Exact { rate: rate as f32 };
+        match self.plan.gradient.target {
+            Place::Digital(target) => exact::add(self.machine, &mut self.digital[target], x, d, self.columns, rate as f32),
+            Place::Array(target) if self.pulses.pulse_type != PulseType::StochasticCompressed => {
+                exact::update(self.machine, &mut self.arrays[target], self.pulses.pulse_type, x, d, rate as f32);
+            }
+            Place::Array(target) => {
+                let (x, d) = self.trains(&self.arrays[target], x, d, rate, first);
+                let array = &mut self.arrays[target];
+                let key = array.pulse_key(self.first_vector);
+                kernel::pulse(self.machine, array, Coincidences { x: &x, d: &d, key }, ordinals[target].as_mut());
+            }
         }
-        let array = &self.arrays[target];
+    }
+
+    /// The trains of both sides, for vectors that are `first` and the following of the tile.
+    fn trains(&self, array: &Array, x: &[f32], d: &[f32], rate: f64, first: u64) -> (Trains, Trains) {
         let granularity = array.device.granularity();
-        let vectors = || x.chunks_exact(self.columns).zip(d.chunks_exact(self.rows));
-        let scales: Vec<Scale> = vectors()
+        let scales: Vec<Scale> = (x.chunks_exact(self.columns).zip(d.chunks_exact(self.rows)))
             .map(|(x, d)| {
                 let (x_max, d_max) = if self.pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
                 self.pulses.scale(rate, granularity, x_max as f64, d_max as f64)
             })
             .collect();
+        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
         let draw = |values: &[f32], lines: usize, purpose: Use, amplify: fn(&Scale) -> f64, flip: bool| {
             let key = array.run.of(purpose);
-            let keys: Vec<_> = (0..scales.len()).map(|b| key.child(self.first_vector + b as u64)).collect();
-            let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
+            let keys: Vec<_> = (0..bl.len()).map(|b| key.child(first + b as u64)).collect();
             let amplify: Vec<_> = scales.iter().map(amplify).collect();
             Trains::draw(self.machine, &Side { values, lines, bl: &bl, amplify: &amplify, keys: &keys, flip })
         };
-        GradientWork::Pulses {
-            x: draw(x, self.columns, Use::TrainX, |s| s.x, false),
-            d: draw(d, self.rows, Use::TrainD, |s| s.d, rate < 0.0),
-            starts: entry_starts(&scales),
-        }
-    }
-
-    fn run_gradient(&mut self, work: &mut GradientWork, x: &[f32], d: &[f32], vectors: Range<usize>, ordinals: &mut [Option<Vec<u32>>]) {
-        let x_part = &x[vectors.start * self.columns..vectors.end * self.columns];
-        let d_part = &d[vectors.start * self.rows..vectors.end * self.rows];
-        match (work, self.plan.gradient.target) {
-            (GradientWork::Pulses { x, d, starts }, Place::Array(target)) => {
-                let entries = starts[vectors.start]..starts[vectors.end];
-                let array = &mut self.arrays[target];
-                let key = array.pulse_key(self.first_vector);
-                kernel::pulse(self.machine, array, Coincidences { x, d, entries, key }, ordinals[target].as_mut());
-            }
-            (GradientWork::Exact { rate }, Place::Array(target)) => {
-                exact::update(self.machine, &mut self.arrays[target], self.pulses.pulse_type, x_part, d_part, *rate);
-            }
-            (GradientWork::Exact { rate }, Place::Digital(target)) => {
-                exact::add(self.machine, &mut self.digital[target], x_part, d_part, self.columns, *rate);
-            }
-            (GradientWork::Pulses { .. }, Place::Digital(_)) => unreachable!("digital targets take exact increments"),
-        }
+        (draw(x, self.columns, Use::TrainX, |s| s.x, false), draw(d, self.rows, Use::TrainD, |s| s.d, rate < 0.0))
     }
 
     fn run_event(&mut self, event: &Event, ordinals: &mut [Option<Vec<u32>>]) {

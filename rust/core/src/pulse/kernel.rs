@@ -10,14 +10,12 @@ use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{Kernel, LANES, select};
 use crate::tile::array::Array;
-use std::ops::Range;
 
-/// The coincidences to apply: trains of the columns and of the rows, the entries that count, and the call's noise stream.
-#[derive(Clone)]
+/// The coincidences to apply: trains of the columns and of the rows, and the call's noise stream.
+#[derive(Clone, Copy)]
 pub(crate) struct Coincidences<'a> {
     pub(crate) x: &'a Trains,
     pub(crate) d: &'a Trains,
-    pub(crate) entries: Range<usize>,
     pub(crate) key: Key,
 }
 
@@ -29,9 +27,9 @@ pub(crate) fn pulse(machine: Machine, array: &mut Array, what: Coincidences, ord
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
             let Go(Machine { isa, pool }, values, cells, noise, columns, what, ordinals) = self;
-            let work = values.len() * what.entries.len();
+            let work = values.len() * what.x.entries();
             let rows = |first_row: usize, values: &mut [f32], ordinals: Option<&mut [u32]>| {
-                let part = Rows { model, noise, cells, values, ordinals, columns, first_row, what: what.clone() };
+                let part = Rows { model, noise, cells, values, ordinals, columns, first_row, what };
                 if noise.sigma == 0.0 { isa.run(Quiet(part)) } else { isa.run(Noisy(part)) }
             };
             let share = pool.share(values.len() / columns);
@@ -91,7 +89,7 @@ struct Block {
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
     fn run<const NOISE: bool>(mut self) {
-        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.entries.len());
+        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
         let mut block = Block {
             v: [0.0; LANES],
             queue: [0; LANES],
@@ -107,8 +105,8 @@ impl<M: Model> Rows<'_, M> {
             let line = self.first_row + row;
             let words = self.what.d.block(line / LANES);
             list.clear();
-            for entry in self.what.entries.clone() {
-                let word = words[entry][line % LANES];
+            for (entry, words) in words.iter().enumerate() {
+                let word = words[line % LANES];
                 if word != 0 {
                     list.push((entry as u32, word));
                 }

@@ -6,7 +6,6 @@
 //!
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
-use super::Scale;
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{Kernel, LANES};
@@ -19,15 +18,6 @@ pub(crate) const SLOTS: usize = 31;
 pub(crate) struct Trains {
     words: Vec<u32>,
     entries: usize,
-}
-
-/// Which entries belong to which vector.
-pub(crate) fn entry_starts(scales: &[Scale]) -> Vec<usize> {
-    let mut starts = vec![0];
-    for scale in scales {
-        starts.push(starts[starts.len() - 1] + scale.bl.div_ceil(SLOTS));
-    }
-    starts
 }
 
 /// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
@@ -53,6 +43,11 @@ impl Trains {
             });
         }
         Self { words, entries }
+    }
+
+    /// Number of words per line.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
     }
 
     /// The words of one block of lines: `[entry][lane]`.

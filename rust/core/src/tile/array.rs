@@ -93,16 +93,8 @@ impl Array {
     pub(crate) fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let index = self.index_of(name)?;
         check_matrix(name, values, self.values.len() / self.columns, self.columns)?;
-        let (low, high, allowed) = match name {
-            "w_max" => (0.0, f32::MAX, ">= 0"),
-            "w_min" => (f32::MIN, 0.0, "<= 0"),
-            "decay" => (0.0, 1.0, "0 to 1"),
-            "diffusion" => (0.0, f32::MAX, ">= 0"),
-            _ => (f32::MIN, f32::MAX, "finite"),
-        };
-        if let Some(at) = values.iter().position(|v| !(low..=high).contains(v)) {
-            return Err(Error::value(name, format_args!("{} at flat index {at}", values[at]), allowed));
-        }
+        let plane = |other: usize, at: usize| if other == index { values[at] } else { self.cells.planes[other].at(at) };
+        check_planes(name, values.len(), plane)?;
         self.cells.planes[index] = Plane::collect(values.to_vec());
         for at in 0..self.values.len() {
             self.values[at] = clip(self.values[at], self.cells.planes[1].at(at), self.cells.planes[0].at(at));
@@ -118,13 +110,29 @@ impl Array {
         for (name, plane) in names.iter().zip(&planes) {
             if plane.len() == 1 { check_finite(name, plane)? } else { check_matrix(name, plane, rows, columns)? }
         }
-        let at = |plane: &Vec<f32>, i: usize| plane[if plane.len() == 1 { 0 } else { i }];
-        if let Some(i) = (0..values.len()).find(|i| !(at(&planes[1], *i)..=at(&planes[0], *i)).contains(&values[*i])) {
-            let allowed = format!("{} to {}, the bounds of the cell", at(&planes[1], i), at(&planes[0], i));
-            return Err(Error::value(&format!("{}.values", self.name), format_args!("{} at flat index {i}", values[i]), allowed));
+        let plane = |p: usize, at: usize| planes[p][if planes[p].len() == 1 { 0 } else { at }];
+        check_planes(&self.name, values.len(), plane)?;
+        if let Some(at) = (0..values.len()).find(|at| !(plane(1, *at)..=plane(0, *at)).contains(&values[*at])) {
+            let allowed = format!("{} to {}, the bounds of the cell", plane(1, at), plane(0, at));
+            return Err(Error::value(&format!("{}.values", self.name), format_args!("{} at flat index {at}", values[at]), allowed));
         }
         self.values = values;
         self.cells.planes = planes.into_iter().map(Plane::collect).collect();
         Ok(())
     }
+}
+
+/// Refuses parameters that contradict each other; `plane(p, at)` is parameter `p` of cell `at`.
+fn check_planes(field: &str, cells: usize, plane: impl Fn(usize, usize) -> f32) -> Result<()> {
+    for at in 0..cells {
+        let (high, low, decay, diffusion) = (plane(0, at), plane(1, at), plane(DECAY, at), plane(DIFFUSION, at));
+        if low > high {
+            return Err(Error::value(field, format_args!("a w_min of {low} and a w_max of {high} at flat index {at}"), "w_min <= w_max"));
+        }
+        if !(0.0..=1.0).contains(&decay) || diffusion < 0.0 {
+            let what = format!("a decay of {decay} and a diffusion of {diffusion} at flat index {at}");
+            return Err(Error::value(field, what, "decay 0 to 1, diffusion >= 0"));
+        }
+    }
+    Ok(())
 }

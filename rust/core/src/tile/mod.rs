@@ -17,8 +17,11 @@ use array::Array;
 /// More vectors than this in one update count as several update calls.
 pub const MAX_VECTORS: usize = 4096;
 
-/// The largest array: a gibibyte of weights.
-pub const MAX_CELLS: usize = 1 << 28;
+/// The largest array: 8192 x 8192.
+pub const MAX_CELLS: usize = 1 << 26;
+
+/// The most numbers that one product gives: four gibibytes.
+const MAX_OUTPUTS: usize = 1 << 30;
 
 /// A crossbar with its algorithm: forward and backward products, and the update.
 #[derive(Debug, Clone)]
@@ -139,7 +142,7 @@ impl Tile {
 
     /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own.
     pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool) -> Result<Vec<f32>> {
-        let vectors = self.check_vectors("x", x, self.columns)?;
+        let vectors = self.check_product("x", x, self.columns, self.rows)?;
         let (key, counter) = if training { (self.run, 0) } else { (self.eval, 1) };
         let streams = Streams { inp: key.of(Use::ForwardIn), out: key.of(Use::ForwardOut), first: self.products[counter] };
         let y = self.through(pool, x, true, streams);
@@ -149,7 +152,7 @@ impl Tile {
 
     /// `W^T d` for each of the vectors in `d` (`[batch][d_out]`), through the backward periphery, which has no bound management.
     pub fn backward(&mut self, pool: &Pool, d: &[f32]) -> Result<Vec<f32>> {
-        let vectors = self.check_vectors("d", d, self.rows)?;
+        let vectors = self.check_product("d", d, self.rows, self.columns)?;
         let streams = Streams { inp: self.run.of(Use::BackwardIn), out: self.run.of(Use::BackwardOut), first: self.products[2] };
         let y = self.through(pool, d, false, streams);
         self.products[2] += vectors as u64;
@@ -202,6 +205,18 @@ impl Tile {
             return Err(Error::value("d", format_args!("{errors} vectors"), format_args!("{vectors}, one for each of x")));
         }
         self.plan.check_rates(lr)
+    }
+
+    fn check_product(&self, field: &str, values: &[f32], lines_in: usize, lines_out: usize) -> Result<usize> {
+        let vectors = self.check_vectors(field, values, lines_in)?;
+        if vectors * lines_out > MAX_OUTPUTS {
+            return Err(Error::value(
+                field,
+                format_args!("{vectors} vectors"),
+                format_args!("up to {} at a time", MAX_OUTPUTS / lines_out),
+            ));
+        }
+        Ok(vectors)
     }
 
     fn check_vectors(&self, field: &str, values: &[f32], lines: usize) -> Result<usize> {
