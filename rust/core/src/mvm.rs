@@ -18,7 +18,7 @@ use crate::fields::Fields;
 use crate::math::rint;
 use crate::pool::Machine;
 use crate::rng::{Key, add_normals};
-use crate::simd::{Isa, Kernel, LANES, clip};
+use crate::simd::{Isa, Kernel, clip};
 
 /// How inputs are scaled into the range of the DAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -382,6 +382,9 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
     }
 }
 
+/// Columns of a strip of a backward product.
+const STRIP: usize = 256;
+
 /// Vectors side by side in a forward product.
 const BATCH: usize = 16;
 
@@ -435,25 +438,24 @@ struct Backward<'a> {
 impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run(self) {
-        for (v, y) in self.v.chunks_exact(self.rows).zip(self.y.chunks_exact_mut(self.columns)) {
-            for first in (0..self.columns).step_by(LANES) {
-                let lanes = LANES.min(self.columns - first);
-                let mut sums = [0f32; LANES];
-                if lanes == LANES {
-                    for (row, v) in self.values.chunks_exact(self.columns).zip(v) {
-                        let row: &[f32; LANES] = row[first..].first_chunk().unwrap_or(&[0.0; LANES]);
-                        for lane in 0..LANES {
-                            sums[lane] += row[lane] * v;
-                        }
-                    }
-                } else {
-                    for (row, v) in self.values.chunks_exact(self.columns).zip(v) {
-                        for lane in 0..lanes {
-                            sums[lane] += row[first + lane] * v;
-                        }
+        // Strips of columns whose rows stay in the cache for all vectors; four rows at a time, added one after the other.
+        for first in (0..self.columns).step_by(STRIP) {
+            let width = STRIP.min(self.columns - first);
+            let row = |i: usize| &self.values[i * self.columns + first..][..width];
+            for (v, y) in self.v.chunks_exact(self.rows).zip(self.y.chunks_exact_mut(self.columns)) {
+                let y = &mut y[first..first + width];
+                let (quads, rest) = v.as_chunks::<4>();
+                for (quad, f) in quads.iter().enumerate() {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|k| row(4 * quad + k));
+                    for ((((y, a), b), c), d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                        *y = (((*y + a * f[0]) + b * f[1]) + c * f[2]) + d * f[3];
                     }
                 }
-                y[first..first + lanes].copy_from_slice(&sums[..lanes]);
+                for (k, f) in rest.iter().enumerate() {
+                    for (y, w) in y.iter_mut().zip(row(4 * quads.len() + k)) {
+                        *y += w * f;
+                    }
+                }
             }
         }
     }

@@ -14,8 +14,10 @@ use crate::math::Real;
 pub struct Tabulated {
     bounds: (f64, f64),
     granularity: f64,
-    /// Positions of the nodes, 0 to 1, and on each interval the lines `a + b position`, up and down.
+    /// Positions of the nodes, 0 to 1 (as `f32` has them), and on each interval the lines `a + b position`, up and down.
     at: Vec<f64>,
+    /// The interval in which each of equally many parts of the range begins: where the search starts.
+    starts: Vec<u32>,
     up: Vec<(f64, f64)>,
     down: Vec<(f64, f64)>,
 }
@@ -44,7 +46,11 @@ impl Tabulated {
                 .collect()
         };
         let (up, down) = (lines(&q[0]), lines(&q[1]));
-        let mut table = Self { bounds: (w[n - 1], w[0]), granularity: 0.0, at, up, down };
+        let at: Vec<f64> = at.iter().map(|v| f64::from(*v as f32)).collect();
+        // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
+        let parts = 4 * n.next_power_of_two();
+        let starts = (0..parts).map(|k| (at[1..n - 1].partition_point(|v| *v <= k as f64 / parts as f64)) as u32).collect();
+        let mut table = Self { bounds: (w[n - 1], w[0]), granularity: 0.0, at, starts, up, down };
         let zero = -w[0] / (w[n - 1] - w[0]);
         table.granularity = 0.5 * (table.look_up(zero, u32::MAX) + table.look_up(zero, 0));
         if table.granularity <= 0.0 {
@@ -55,14 +61,14 @@ impl Tabulated {
 
     #[inline(always)]
     fn look_up<R: Real>(&self, position: R, up: u32) -> R {
-        // Branch-free binary search for the last interval that starts at or before the position.
-        let (mut start, mut size) = (0, self.up.len());
-        while size > 1 {
-            let half = size / 2;
-            start += if R::lit(self.at[start + half]) <= position { half } else { 0 };
-            size -= half;
+        // The last interval that starts at or before the position.
+        let at = position.f64();
+        let part = ((at * self.starts.len() as f64) as usize).min(self.starts.len() - 1);
+        let mut interval = self.starts[part] as usize;
+        while interval + 1 < self.up.len() && self.at[interval + 1] <= at {
+            interval += 1;
         }
-        let (a, b) = if up != 0 { self.up[start] } else { self.down[start] };
+        let (a, b) = if up != 0 { self.up[interval] } else { self.down[interval] };
         R::lit(a) + R::lit(b) * position
     }
 }

@@ -211,11 +211,18 @@ impl Block {
     /// Up to two pulses in every lane: normals `n` and `n + 1` of an even ordinal `n`, only the second of a pair where the ordinal is odd.
     #[inline(always)]
     fn pop<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key) {
+        // A loop of its own: it is vectorised even where the response is not (tables).
+        let (mut even_z, mut odd_z) = ([0f32; LANES], [0f32; LANES]);
+        if NOISE {
+            for lane in 0..LANES {
+                let pair = (self.ordinal[lane] & !1).wrapping_mul(STEP_N);
+                (even_z[lane], odd_z[lane]) = key.normals_at(self.counter[lane].wrapping_add(pair));
+            }
+        }
         for lane in 0..LANES {
             let (queue, free, n) = (self.queue[lane], self.free[lane], self.ordinal[lane]);
             let odd = 0u32.wrapping_sub(n & 1);
-            let (even_z, odd_z) =
-                if NOISE { key.normals_at(self.counter[lane].wrapping_add((n & !1).wrapping_mul(STEP_N))) } else { (0.0, 0.0) };
+            let (even_z, odd_z) = (even_z[lane], odd_z[lane]);
             let c = &self.cell;
             let cell = Cell {
                 w_max: c.w_max[lane],
