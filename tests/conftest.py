@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
 import ohmgrad as og
 from ohmgrad.nn import Linear, Sequential, Tanh
+
+# In a background job Ctrl-C is ignored, here and in every child process: the tests of Ctrl-C want it back.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
