@@ -81,12 +81,15 @@ def load(path: str | os.PathLike[str]) -> Sequential:
             )
         if checksum != _checksum(header, state):
             raise ValueError("damaged: its contents do not match its checksum")
+        streams = header["stream_version"]
+        if version < 1:
+            raise ValueError(f"format {version}, allowed: 1 to {VERSION}")
         model = Sequential.from_config(header["config"])
         model.load_state_dict(state)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: {what}") from error
-    if header["stream_version"] != _core.info()["stream_version"]:
+    if streams != _core.info()["stream_version"]:
         warnings.warn(f"{path}: written with another layout of random streams; its noise will differ", stacklevel=2)
     return model
 

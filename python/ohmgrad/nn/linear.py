@@ -212,6 +212,8 @@ class Linear(Layer):
         if given != own:
             raise ValueError(f"state: {sorted(given ^ own)} missing or not known to {self!r}")
         a, o = (_checked(key, state[key], (1,))[0] for key in ("weight_scaling", "out_scaling"))
+        if not a > 0:
+            raise ValueError(f"weight_scaling must be > 0, got {a}")
         bias = _checked("bias", state["bias"], (self.d_out,)) if "bias" in own else None
         self.tile.load_state_dict({k.removeprefix("tile."): v for k, v in state.items() if k.startswith("tile.")})
         self._a, self._o, self._bias = a, o, bias
