@@ -47,10 +47,7 @@ fn log(v: f32) -> f32 {
 #[inline(always)]
 fn inverse(u: u32) -> f32 {
     let y = log(((u & 0x7FFF_FFFF) | 1) as i32 as f32).sqrt();
-    let (y2, c) = (
-        y * y,
-        [-2.328_504f32, 3.332_831_8, -1.589_308_9, 0.804_618, -0.272_027_05, 0.060_133_744, -0.008_320_755, 6.526_761e-4, -2.211_795_4e-5],
-    );
+    let y2 = y * y;
     let y4 = y2 * y2;
     let p = ((-2.328_504 + y * 3.332_831_8) + y2 * (-1.589_308_9 + y * 0.804_618))
         + y4 * ((-0.272_027_05 + y * 0.060_133_744) + y2 * (-0.008_320_755 + y * 6.526_761e-4) + y4 * -2.211_795_4e-5);
@@ -123,15 +120,28 @@ impl<const WHAT: u8> Kernel for Fill<WHAT> {
     fn run(&mut self) {
         let (lo, hi) = (self.1, 777);
         for (block, out) in self.0.chunks_exact_mut(64).enumerate() {
-            let s = |l: usize| ((block * 64 + l) as u32).wrapping_mul(A);
+            // Plain loops: a closure would not be compiled for the instruction set.
             match WHAT {
-                0 => (0..64).for_each(|l| out[l] = f32::from_bits(hash2(lo, hi, s(l)) >> 2)),
-                1 => (0..64).for_each(|l| out[l] = f32::from_bits(hash3(lo, hi, s(l)) >> 2)),
-                2 => (0..64).for_each(|l| out[l] = inverse(hash3(lo, hi, s(l)))),
+                0 => {
+                    for l in 0..64 {
+                        out[l] = f32::from_bits(hash2(lo, hi, ((block * 64 + l) as u32).wrapping_mul(A)) >> 2);
+                    }
+                }
+                1 => {
+                    for l in 0..64 {
+                        out[l] = f32::from_bits(hash3(lo, hi, ((block * 64 + l) as u32).wrapping_mul(A)) >> 2);
+                    }
+                }
+                2 => {
+                    for l in 0..64 {
+                        out[l] = inverse(hash3(lo, hi, ((block * 64 + l) as u32).wrapping_mul(A)));
+                    }
+                }
                 _ => {
                     let (first, second) = out.split_at_mut(32);
                     for l in 0..32 {
-                        (first[l], second[l]) = pair(hash3(lo, hi, s(l)), hash3(lo, hi, s(l).wrapping_add(B)));
+                        let s = ((block * 64 + l) as u32).wrapping_mul(A);
+                        (first[l], second[l]) = pair(hash3(lo, hi, s), hash3(lo, hi, s.wrapping_add(B)));
                     }
                 }
             }

@@ -4,7 +4,7 @@
 //! when a lane runs full, or at the end, pulses are popped two at a time in all lanes at once, each lane at its own place in time. The order
 //! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
 
-use super::trains::{SLOTS, Trains};
+use super::trains::{SLOT_BITS, Trains};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
@@ -89,7 +89,9 @@ struct Block {
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
     fn run<const NOISE: bool>(mut self) {
+        // Entries in which the row fires, and those in which some line of the block fires in the same slots.
         let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
+        let mut hits: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
         let mut block = Block {
             v: [0.0; LANES],
             queue: [0; LANES],
@@ -116,6 +118,12 @@ impl<M: Model> Rows<'_, M> {
             }
             let key = self.what.key.child(line as u64);
             for first in (0..self.columns).step_by(LANES) {
+                let (x, any) = (self.what.x.block(first / LANES), self.what.x.any(first / LANES));
+                hits.clear();
+                hits.extend(list.iter().filter(|(entry, d)| any[*entry as usize] & d & SLOT_BITS != 0));
+                if hits.is_empty() {
+                    continue;
+                }
                 let lanes = LANES.min(self.columns - first);
                 let at = row * self.columns + first;
                 if !loaded {
@@ -130,11 +138,10 @@ impl<M: Model> Rows<'_, M> {
                     Some(ordinals) => block.ordinal[..lanes].copy_from_slice(&ordinals[at..at + lanes]),
                     None => block.ordinal = [0; LANES],
                 }
-                if block.work::<M, NOISE>(self.model, self.noise, key, self.what.x.block(first / LANES), &list) {
-                    self.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
-                    if let Some(ordinals) = &mut self.ordinals {
-                        ordinals[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
-                    }
+                block.work::<M, NOISE>(self.model, self.noise, key, x, &hits);
+                self.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
+                if let Some(ordinals) = &mut self.ordinals {
+                    ordinals[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
                 }
             }
         }
@@ -166,28 +173,18 @@ impl Block {
         }
     }
 
-    /// Whether any pulse came.
+    /// Pushes the coincidences of the row's entries in `hits` with the columns, and pops all pulses.
     #[inline(always)]
-    fn work<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, x: &[[u32; LANES]], list: &[(u32, u32)]) -> bool {
-        const BITS: u32 = (1 << SLOTS) - 1;
+    fn work<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, x: &[[u32; LANES]], hits: &[(u32, u32)]) {
         self.queue = [0; LANES];
         self.free = [u32::MAX; LANES];
-        let mut touched = false;
-        for &(entry, d) in list {
+        for &(entry, d) in hits {
             let x = &x[entry as usize];
-            let mut any = 0;
-            for word in x {
-                any |= word & d & BITS;
-            }
-            if any == 0 {
-                continue;
-            }
-            touched = true;
             let mut free = [0u32; LANES];
             loop {
                 let mut fits = u32::MAX;
                 for lane in 0..LANES {
-                    free[lane] = self.free[lane] << (x[lane] & d & BITS).count_ones();
+                    free[lane] = self.free[lane] << (x[lane] & d & SLOT_BITS).count_ones();
                     fits &= free[lane];
                 }
                 if fits >> 31 == 1 {
@@ -205,7 +202,6 @@ impl Block {
         while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
             self.pop::<M, NOISE>(model, noise, key);
         }
-        touched
     }
 
     /// Up to two pulses in every lane: normals `n` and `n + 1` of an even ordinal `n`, only the second of a pair where the ordinal is odd.
@@ -262,7 +258,7 @@ pub(crate) fn pulse_column(array: &mut Array, column: usize, x: &[u32], d: &Trai
                 for (entry, x) in x.iter().enumerate() {
                     let d = words[entry][row % LANES];
                     let up = (((x ^ d) as i32) >> 31) as u32;
-                    for _ in 0..(x & d & 0x7FFF_FFFF).count_ones() {
+                    for _ in 0..(x & d & SLOT_BITS).count_ones() {
                         let (key, cell) = *ready.get_or_insert_with(|| (key.child(row as u64), cells.cell(model, at)));
                         let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
                         v = step(model, &cell, noise, v, up, z);

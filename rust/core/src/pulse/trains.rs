@@ -12,11 +12,15 @@ use crate::simd::{Kernel, LANES};
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
+/// The slots of a packed word, without its sign.
+pub(crate) const SLOT_BITS: u32 = (1 << SLOTS) - 1;
 
 /// Packed trains of all vectors of an update: `[block of lines][entry][lane]`; a vector has as many entries as its slots need.
 #[derive(Debug, Default)]
 pub(crate) struct Trains {
     words: Vec<u32>,
+    /// `[block of lines][entry]`: the slots in which any line of the block fires.
+    any: Vec<u32>,
     entries: usize,
 }
 
@@ -42,12 +46,18 @@ impl Trains {
                 isa.run(Draw { words, side, first: at * LANES });
             });
         }
-        Self { words, entries }
+        let any = words.as_chunks::<LANES>().0.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS).collect();
+        Self { words, any, entries }
     }
 
     /// Number of words per line.
     pub(crate) fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// Per entry, the slots in which any line of the block fires.
+    pub(crate) fn any(&self, at: usize) -> &[u32] {
+        &self.any[at * self.entries..(at + 1) * self.entries]
     }
 
     /// The words of one block of lines: `[entry][lane]`.
