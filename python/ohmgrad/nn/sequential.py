@@ -132,7 +132,8 @@ class Sequential:
 
     def update(self, lr: float) -> None:
         """Train all layers on the vectors of the last training forward and backward pass, `lr` >= 0."""
-        for layer in self._linear.values():
+        # From the top: what a layer refuses shows there first, and then nothing has changed below.
+        for layer in reversed(self._linear.values()):
             layer.update(lr)
 
     def train_step(
