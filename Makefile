@@ -1,6 +1,7 @@
 # Every target sets itself up in .venv and is quick the second time.
 #   make demo    compare training algorithms on a non-ideal device (about a minute)
 #   make test    everything the gate runs
+#   make bench   time the kernels (criterion, about three minutes); benches/python/compare.py compares with a peer
 #   make wheels  a wheel for this platform and CPython 3.11 or newer, and a source distribution, in dist/
 #   make smoke   install that wheel in an empty environment and use it there
 #   make clean   remove what the others made, except the demo's results
@@ -13,7 +14,7 @@ RUST := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -name '*.rs' -o -nam
 SHIPPED := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') $(wildcard python/ohmgrad/data/*) README.md LICENSE
 INSTALL := $(BIN)/maturin develop --release --locked --quiet
 
-.PHONY: demo test wheels smoke clean
+.PHONY: demo test bench wheels smoke clean
 
 demo: $(STAMPS)/plot
 	$(BIN)/ohmgrad demo
@@ -28,6 +29,9 @@ test: $(STAMPS)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ohmgrad._core
 	$(BIN)/python -m pytest
+
+bench:
+	cargo bench --locked -p ohmgrad-benches
 
 wheels: dist/.built
 
