@@ -23,7 +23,7 @@
 //!
 //! At the end of a mini-batch (on request): `w <- w + diffusion z`, then `w <- w decay`, clipped.
 //!
-//! A model is one file in `devices/`: its own settings, own per-cell parameters and response. It is listed once, below.
+//! A model is one file in `devices/`: its own settings, own per-cell parameters and response. `devices/mod.rs` lists it once.
 
 use crate::devices::AnyModel;
 use crate::error::{Error, Result};
@@ -31,6 +31,7 @@ use crate::fields::{Fields, Value};
 use crate::math::{self, Real};
 use crate::rng::Key;
 use crate::simd::{clip, finite, select};
+use std::ops::RangeInclusive;
 
 /// Parameters of a cell as the kernel sees them: common ones and up to four coefficients that the model prepared.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +47,6 @@ pub struct Cell<R> {
     /// Whatever [`Model::prepare`] made.
     pub k: [R; 4],
 }
-
-/// Parameters of a cell before preparation: common ones and the model's own.
-pub type Raw<R> = ([R; 4], [R; 2]);
 
 /// What one file in `devices/` says.
 pub trait Model: Send + Sync {
@@ -116,6 +114,11 @@ pub(crate) trait Visit {
     fn visit<M: Model>(self, model: &M) -> Self::Out;
 }
 
+/// Settings of devices end here: far beyond anything physical, and such that no product of them overflows.
+pub(crate) const LARGEST: f64 = 1e9;
+pub(crate) const NOT_NEGATIVE: RangeInclusive<f64> = 0.0..=LARGEST;
+pub(crate) const POSITIVE: RangeInclusive<f64> = 1e-30..=LARGEST;
+
 /// Settings that every model has.
 #[derive(Debug, Clone)]
 struct Common {
@@ -142,32 +145,30 @@ struct Common {
 
 impl Common {
     fn new(fields: &mut Fields, model: &AnyModel) -> Result<Self> {
-        // Far beyond anything physical, and such that no product of settings overflows.
-        const ANY: std::ops::RangeInclusive<f64> = 0.0..=1e9;
         let (w_max, w_min) = match model.bounds() {
             Some(bounds) => bounds,
-            None => (fields.real("w_max", 1.0, ANY)?, fields.real("w_min", -1.0, -1e9..=0.0)?),
+            None => (fields.real("w_max", 1.0, NOT_NEGATIVE)?, fields.real("w_min", -1.0, -LARGEST..=0.0)?),
         };
         Ok(Self {
-            dw_min: fields.real("dw_min", 1e-3, 1e-30..=1e9)?,
-            dw_min_dtod: fields.real("dw_min_dtod", 0.0, ANY)?,
+            dw_min: fields.real("dw_min", 1e-3, POSITIVE)?,
+            dw_min_dtod: fields.real("dw_min_dtod", 0.0, NOT_NEGATIVE)?,
             dw_min_dtod_log_normal: fields.switch("dw_min_dtod_log_normal", false)?,
-            dw_min_std: fields.real("dw_min_std", 0.0, ANY)?,
+            dw_min_std: fields.real("dw_min_std", 0.0, NOT_NEGATIVE)?,
             mult_noise: fields.switch("mult_noise", model.mult_noise())?,
             up_down: fields.real("up_down", 0.0, -1.0..=1.0)?,
-            up_down_dtod: fields.real("up_down_dtod", 0.0, ANY)?,
+            up_down_dtod: fields.real("up_down_dtod", 0.0, NOT_NEGATIVE)?,
             w_max,
             w_min,
-            w_max_dtod: fields.real("w_max_dtod", 0.0, ANY)?,
-            w_min_dtod: fields.real("w_min_dtod", 0.0, ANY)?,
-            reference_mean: fields.real("reference_mean", 0.0, -1e9..=1e9)?,
-            reference_std: fields.real("reference_std", 0.0, ANY)?,
+            w_max_dtod: fields.real("w_max_dtod", 0.0, NOT_NEGATIVE)?,
+            w_min_dtod: fields.real("w_min_dtod", 0.0, NOT_NEGATIVE)?,
+            reference_mean: fields.real("reference_mean", 0.0, -LARGEST..=LARGEST)?,
+            reference_std: fields.real("reference_std", 0.0, NOT_NEGATIVE)?,
             subtract_symmetry_point: fields.switch("subtract_symmetry_point", false)?,
             enforce_consistency: fields.switch("enforce_consistency", true)?,
-            lifetime: fields.real("lifetime", 0.0, ANY)?,
-            lifetime_dtod: fields.real("lifetime_dtod", 0.0, ANY)?,
-            diffusion: fields.real("diffusion", 0.0, ANY)?,
-            diffusion_dtod: fields.real("diffusion_dtod", 0.0, ANY)?,
+            lifetime: fields.real("lifetime", 0.0, NOT_NEGATIVE)?,
+            lifetime_dtod: fields.real("lifetime_dtod", 0.0, NOT_NEGATIVE)?,
+            diffusion: fields.real("diffusion", 0.0, NOT_NEGATIVE)?,
+            diffusion_dtod: fields.real("diffusion_dtod", 0.0, NOT_NEGATIVE)?,
         })
     }
 }
@@ -305,7 +306,7 @@ impl Device {
     }
 
     /// The mean cell: `([w_max, w_min, dw_up, dw_down], own)`.
-    fn mean(&self) -> Raw<f64> {
+    fn mean(&self) -> ([f64; 4], [f64; 2]) {
         let c = &self.common;
         let (up, down) = (c.dw_min * (1.0 + c.up_down.min(0.0)), c.dw_min * (1.0 - c.up_down.max(0.0)));
         let own = self.model.draw(&mut [0.0; 4], &|_| 0.0).map(f64::from);
@@ -314,7 +315,6 @@ impl Device {
 
     /// Draws the cells of a `rows x columns` array from its device stream.
     pub(crate) fn draw(&self, key: Key, rows: usize, columns: usize) -> Cells {
-        let z = |row: usize, column: usize| move |p: u64| key.child(p).child(row as u64).normal(column as u32, 0);
         // Cells without spread draw nothing and are all alike: the parameters of one stand for all.
         let first = self.draw_cell(&|_| 0.0);
         if first == self.draw_cell(&|_| 1.0) {
@@ -323,7 +323,7 @@ impl Device {
         let mut planes: Vec<_> = (0..self.parameter_names().len()).map(|_| Vec::with_capacity(rows * columns)).collect();
         for row in 0..rows {
             for column in 0..columns {
-                let values = self.draw_cell(&z(row, column));
+                let values = self.draw_cell(&|p| key.child(p).child(row as u64).normal(column as u32, 0));
                 for (plane, value) in planes.iter_mut().zip(values) {
                     plane.push(value);
                 }

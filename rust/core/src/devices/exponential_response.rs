@@ -2,7 +2,7 @@
 //! linear for gamma -> 0.
 
 use super::inverse;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Model, POSITIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -16,7 +16,7 @@ pub struct ExponentialResponse {
 
 impl ExponentialResponse {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=1e9)?, gamma: fields.real("gamma", 1.0, 1e-6..=40.0)? })
+        Ok(Self { tau: fields.real("tau", 1.0, POSITIVE)?, gamma: fields.real("gamma", 1.0, 1e-6..=40.0)? })
     }
 }
 
@@ -35,6 +35,7 @@ impl Model for ExponentialResponse {
     fn bounds(&self) -> Option<(f64, f64)> {
         Some((self.tau, -self.tau))
     }
+
     fn mult_noise(&self) -> bool {
         false
     }

@@ -2,7 +2,7 @@
 //! symmetric point `c tau`. Bounds are `+-tau`; with spread each cell has its own.
 
 use super::inverse;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Model, POSITIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -16,7 +16,7 @@ pub struct LinearResponse {
 
 impl LinearResponse {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=1e9)?, c: fields.real("c", 0.0, -0.999_999..=0.999_999)? })
+        Ok(Self { tau: fields.real("tau", 1.0, POSITIVE)?, c: fields.real("c", 0.0, -0.999_999..=0.999_999)? })
     }
 }
 
@@ -35,6 +35,7 @@ impl Model for LinearResponse {
     fn bounds(&self) -> Option<(f64, f64)> {
         Some((self.tau, -self.tau))
     }
+
     fn mult_noise(&self) -> bool {
         false
     }

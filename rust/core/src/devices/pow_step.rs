@@ -5,7 +5,7 @@
 //! absolute values taken. A pulse at zero between symmetric bounds has size `dw_min 2^-pow_gamma`: that is the granularity.
 
 use super::inverse;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -23,9 +23,9 @@ impl PowStep {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
         Ok(Self {
             pow_gamma: fields.real("pow_gamma", 1.0, 1e-6..=100.0)?,
-            pow_gamma_dtod: fields.real("pow_gamma_dtod", 0.0, 0.0..=1e9)? as f32,
+            pow_gamma_dtod: fields.real("pow_gamma_dtod", 0.0, NOT_NEGATIVE)? as f32,
             pow_up_down: fields.real("pow_up_down", 0.0, -1.0..=1.0)?,
-            pow_up_down_dtod: fields.real("pow_up_down_dtod", 0.0, 0.0..=1e9)? as f32,
+            pow_up_down_dtod: fields.real("pow_up_down_dtod", 0.0, NOT_NEGATIVE)? as f32,
         })
     }
 }

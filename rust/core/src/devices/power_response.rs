@@ -1,7 +1,7 @@
 //! Power response (W25 eq. 144): `q_up = (1 - v / tau)^gamma`, `q_down = (1 + v / tau)^gamma`; 1 at zero, symmetric point 0.
 
 use super::inverse;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Model, POSITIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -15,7 +15,7 @@ pub struct PowerResponse {
 
 impl PowerResponse {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        Ok(Self { tau: fields.real("tau", 1.0, 1e-30..=1e9)?, gamma: fields.real("gamma", 1.0, 1e-6..=100.0)? })
+        Ok(Self { tau: fields.real("tau", 1.0, POSITIVE)?, gamma: fields.real("gamma", 1.0, 1e-6..=100.0)? })
     }
 }
 
@@ -36,6 +36,7 @@ impl Model for PowerResponse {
     fn bounds(&self) -> Option<(f64, f64)> {
         Some((self.tau, -self.tau))
     }
+
     fn mult_noise(&self) -> bool {
         false
     }

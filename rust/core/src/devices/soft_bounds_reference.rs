@@ -3,7 +3,7 @@
 //! A slope multiplied by `|1 + slope_dtod z|` moves the bound it leads to: `w_max <- w_max / |1 + slope_up_dtod z5|`, `w_min` likewise with z6.
 
 use super::SoftBounds;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -18,8 +18,8 @@ pub struct SoftBoundsReference {
 impl SoftBoundsReference {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
         Ok(Self {
-            slope_up_dtod: fields.real("slope_up_dtod", 0.0, 0.0..=1e9)? as f32,
-            slope_down_dtod: fields.real("slope_down_dtod", 0.0, 0.0..=1e9)? as f32,
+            slope_up_dtod: fields.real("slope_up_dtod", 0.0, NOT_NEGATIVE)? as f32,
+            slope_down_dtod: fields.real("slope_down_dtod", 0.0, NOT_NEGATIVE)? as f32,
         })
     }
 }
@@ -44,6 +44,7 @@ impl Model for SoftBoundsReference {
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         SoftBounds.response(cell, v, up)
     }
+
     fn mult_noise(&self) -> bool {
         false
     }

@@ -4,7 +4,7 @@
 //! A pulse at zero has size `dw_min (q_up(0) + q_down(0)) / 2`: that is the granularity.
 
 use super::inverse;
-use crate::device::{Cell, Model};
+use crate::device::{Cell, LARGEST, Model, NOT_NEGATIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
@@ -24,8 +24,8 @@ pub struct Tabulated {
 
 impl Tabulated {
     pub(super) fn new(fields: &mut Fields) -> Result<Self> {
-        let w = fields.reals("w", -1e9..=1e9)?;
-        let q = [fields.reals("q_up", 0.0..=1e9)?, fields.reals("q_down", 0.0..=1e9)?];
+        let w = fields.reals("w", -LARGEST..=LARGEST)?;
+        let q = [fields.reals("q_up", NOT_NEGATIVE)?, fields.reals("q_down", NOT_NEGATIVE)?];
         let n = w.len();
         if !(2..=4096).contains(&n) || w.windows(2).any(|p| p[0] >= p[1]) || w[0] > 0.0 || w[n - 1] < 0.0 {
             let allowed = "2 to 4096 strictly increasing nodes with w[0] <= 0 <= w[-1]";

@@ -16,7 +16,7 @@ pub(crate) const SLOTS: usize = 31;
 pub(crate) const SLOT_BITS: u32 = (1 << SLOTS) - 1;
 
 /// Packed trains of all vectors of an update: `[block of lines][entry][lane]`; a vector has as many entries as its slots need.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Trains {
     words: Vec<u32>,
     /// `[block of lines][entry]`: the slots in which any line of the block fires.
