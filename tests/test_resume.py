@@ -56,7 +56,6 @@ class Remembering:
 
     def on_epoch_end(self, epoch: int, history: og.History, model: Sequential) -> bool:
         self.total += history["train_loss"][-1]
-        history.append({"total": self.total}) if epoch == history.epochs else None
         model["2"].set_bias(model["2"].bias + np.float32(self.total / 8))
         return False
 
@@ -171,7 +170,7 @@ def test_a_run_may_be_interrupted_many_times(task: og.data.Dataset, path: Path) 
     straight = network()
     expected = og.fit(straight, **arguments(task))
     interrupt(network(), path, task, 4)
-    for _ in range(5):
+    for _ in range(4):
         interrupt(network(), path, task, 3, resume=path)
     resumed = network()
     assert og.fit(resumed, **arguments(task, resume=path)).to_dict() == expected.to_dict()
@@ -269,6 +268,11 @@ def test_the_bar_of_a_resumed_run_begins_where_it_stands(
 
 
 # ---- callbacks
+
+
+def test_an_epoch_of_a_history_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(IndexError, match=r"epoch must be 0 to 0 in History\(1 epochs.*, got 1"):
+        og.History.from_dict({"lr": [0.1]}).epoch(1)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +409,7 @@ OTHER_CALLS: dict[str, tuple[Callable[[og.data.Dataset], dict[str, Any]], str]] 
     "rates": (lambda t: {"lr": StepLR(lr=0.1, step_size=1, gamma=0.25)}, "lr.epoch 1 is 0.05 there and 0.025 here"),
     "constant rate": (lambda t: {"lr": 0.2}, "lr.epoch 0 is 0.1 there and 0.2 here"),
     "too few epochs": (lambda t: {"epochs": 1}, "epochs must be >= 2, which the run has begun, got 1"),
-    "no callbacks": (lambda t: {"callbacks": []}, r"callbacks with a state is \['Remembering', 'EarlyStop'\] there"),
+    "no callbacks": (lambda t: {"callbacks": []}, "callbacks with a state has 2 members there and 0 here"),
     "order of callbacks": (
         lambda t: {"callbacks": [EarlyStop(metric="validation_loss", patience=50), Remembering()]},
         "callbacks with a state.0 is 'Remembering' there and 'EarlyStop' here",
@@ -453,7 +457,7 @@ OTHER_MODELS: dict[str, tuple[Callable[[], Sequential], str]] = {
     ),
     "layers": (
         lambda: Sequential(Linear(6, 3)).on(ROWS[1].noisy, algorithm=ALGORITHMS[2], io=NOISY_IO, seed=4),
-        "model.layers",
+        "model.layers has 3 members there and 1 here",
     ),
 }
 
@@ -593,10 +597,6 @@ def test_what_cannot_be_written_is_refused_before_anything_is_trained(
         with pytest.raises(OSError, match=r"\w"):
             og.fit(model, **arguments(task, loss=loss, callbacks=[JsonLines(place)]))
 
-    @og.devices.models.register
-    class Unsaved(Remembering):
-        pass
-
     unsaved = Remembering()
     unsaved.total = float("nan")
     with pytest.raises(ValueError, match="callbacks: the state of Remembering cannot be written as JSON"):
@@ -699,6 +699,8 @@ while killed < kills:
     killed += os.WIFSIGNALED(status)
     if path.exists():
         assert place() >= last, "a checkpoint went back"
+        if place() == last:
+            longest *= 1.05  # a machine that has become slower
         last = place()
         seen.add(last)
         assert train(resume=path) == expected, f"other bits after {last}"

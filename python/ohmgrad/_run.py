@@ -162,7 +162,9 @@ def _difference(place: str, here: Any, there: Any) -> str | None:
     if isinstance(here, Mapping) and isinstance(there, Mapping):
         keys = [*here, *(key for key in there if key not in here)]
         parts = [(f"{place}.{key}".removeprefix("."), here.get(key), there.get(key)) for key in keys]
-    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+    elif isinstance(here, list) and isinstance(there, list):
+        if len(here) != len(there):
+            return f"{place} has {len(there)} members there and {len(here)} here"
         parts = [(f"{place}.{i}", a, b) for i, (a, b) in enumerate(zip(here, there, strict=True))]
     else:
         return None if here == there else f"{place} is {there!r} there and {here!r} here"

@@ -133,6 +133,18 @@ def fit(
     >>> history = og.fit(model, train, test, epochs=2, batch_size=10, lr=0.1)
     >>> history["test_accuracy"][-1] > 0.8
     True
+
+    One epoch, and later the other one, from a file:
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> run = pathlib.Path(folder.name) / "run.safetensors"
+    >>> model = network.on(og.devices.SoftBounds(dw_min=0.001), algorithm=og.AnalogSGD(), seed=0)
+    >>> first = og.fit(model, train, test, epochs=1, batch_size=10, lr=0.1, checkpoint=run)
+    >>> both = og.fit(model, train, test, epochs=2, batch_size=10, lr=0.1, resume=run, checkpoint=run)
+    >>> both.to_dict() == history.to_dict()
+    True
+    >>> folder.cleanup()
     """
     train, loss = _dataset(train), loss or CrossEntropy()
     measured = {name: _dataset(d) for name, d in (("validation", validation), ("test", test)) if d is not None}
