@@ -80,16 +80,16 @@ class Run:
                     "cannot go on bit for bit; ohmgrad.load reads its model"
                 )
             run = header["run"]
-            epoch, position, right = (as_int(name, run[name]) for name in ("epoch", "position", "right"))
-            history = History.from_dict(run["history"])
-            if not (epoch >= 0 and 0 <= position < vectors and 0 <= right <= position):
-                raise ValueError(f"epoch {epoch}, position {position}, right {right}: no place in {vectors} vectors")
-            if len(run["lr"]) != epoch + (position > 0) or history.epochs != epoch:
-                raise ValueError(f"{len(run['lr'])} rates and {history.epochs} epochs in the history of {epoch} epochs")
-            loss, stopped = float(run["loss"]), as_bool("stopped", run["stopped"])
             if len(run["lr"]) > epochs:
                 raise ValueError(f"epochs must be >= {len(run['lr'])}, which the run has begun, got {epochs}")
             self._compare(run, model.config(), header["config"])
+            epoch, position, right = (as_int(name, run[name]) for name in ("epoch", "position", "right"))
+            if not (epoch >= 0 and 0 <= position < vectors and 0 <= right <= position):
+                raise ValueError(f"epoch {epoch}, position {position}, right {right}: no place in {vectors} vectors")
+            history, rates = History.from_dict(run["history"]), len(run["lr"])
+            if rates != epoch + (position > 0) or len(run["history"].get("train_loss", ())) != epoch:
+                raise ValueError(f"{rates} rates and {history!r} after {epoch} epochs")
+            loss, stopped = float(run["loss"]), as_bool("stopped", run["stopped"])
             self._load(model, state, [remembered for _, remembered in run["callbacks"]])
         self.epoch, self.position, self.loss, self.right = epoch, position, loss, right
         self.stopped, self.history = stopped, history
