@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import algorithms as algorithms
+    from . import curves as curves
     from . import data as data
     from . import devices as devices
     from . import nn as nn
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory", "train")
+_MODULES = ("algorithms", "curves", "data", "devices", "nn", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -64,6 +65,7 @@ __all__ = [
     "Tile",
     "__version__",
     "algorithms",
+    "curves",
     "data",
     "devices",
     "evaluate",
