@@ -5,13 +5,10 @@
 //! over cuts, so where a call is cut leaves no trace.
 
 use super::{Every, Place, Plan, Term, Transfer};
-use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
+use crate::mvm::{Matrix, ReadChain, Streams, product};
 use crate::pool::Machine;
-use crate::pulse::kernel::{self, Coincidences};
-use crate::pulse::trains::{SLOTS, Side, Trains};
-use crate::pulse::{PulseTrain, PulseType, Scale, exact};
+use crate::pulse::{Job, Keys, PulseTrain, Route, Tally, exact, update};
 use crate::rng::Use;
-use crate::simd::LANES;
 use crate::tile::array::Array;
 use std::ops::Range;
 
@@ -62,20 +59,19 @@ impl Executor<'_> {
         let m = x.len() / self.columns;
         let events = self.schedule(m);
         let runs = self.runs(&events, m);
-        let mut ordinals = self.ordinals(&events, &runs);
+        let mut tallies = self.tallies(&events, &runs);
         let mut events = events.iter().peekable();
         for run in runs {
-            self.gradient(x, d, run.clone(), &mut ordinals);
+            self.gradient(x, d, run.clone(), &mut tallies);
             while let Some(event) = events.next_if(|event| event.after == run.end) {
-                self.run_event(event, &mut ordinals);
+                self.run_event(event, &mut tallies);
             }
         }
     }
 
     /// The call cut into runs of vectors: at its events, and where the trains of a longer run would take too much memory.
     fn runs(&self, events: &[Event], m: usize) -> Vec<Range<usize>> {
-        let words = self.pulses.desired_bl.div_ceil(SLOTS) * (self.rows + self.columns);
-        let longest = (MAX_WORDS / words).max(1);
+        let longest = (MAX_WORDS / self.pulses.words(self.rows + self.columns).max(1)).max(1);
         let mut runs = Vec::new();
         let mut start = 0;
         for end in events.iter().map(|event| event.after).chain([m]) {
@@ -89,7 +85,7 @@ impl Executor<'_> {
     }
 
     /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
-    fn ordinals(&self, events: &[Event], runs: &[Range<usize>]) -> Vec<Option<Vec<u32>>> {
+    fn tallies(&self, events: &[Event], runs: &[Range<usize>]) -> Vec<Option<Tally>> {
         let several = |array: usize| {
             let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
             let mut written: Vec<usize> = Vec::new();
@@ -101,7 +97,7 @@ impl Executor<'_> {
             let again = written.windows(2).any(|pair| pair[0] == pair[1]);
             gradient + usize::from(!written.is_empty()) + usize::from(again) > 1
         };
-        (0..self.arrays.len()).map(|array| several(array).then(|| vec![0; self.rows * self.columns])).collect()
+        (0..self.arrays.len()).map(|array| several(array).then(|| Tally { n: vec![0; self.rows * self.columns], up: None })).collect()
     }
 
     /// The events of the next `m` vectors; counters move on.
@@ -148,45 +144,25 @@ const MAX_WORDS: usize = 1 << 26;
 
 impl Executor<'_> {
     /// `target -= rate d x^T` for a run of vectors.
-    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, ordinals: &mut [Option<Vec<u32>>]) {
+    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, tallies: &mut [Option<Tally>]) {
         let first = self.first_vector + run.start as u64;
         let x = &x[run.start * self.columns..run.end * self.columns];
         let d = &d[run.start * self.rows..run.end * self.rows];
         let rate = self.plan.gradient.rate.at(self.lr);
         match self.plan.gradient.target {
             Place::Digital(target) => exact::add(self.machine, &mut self.digital[target], x, d, self.columns, rate as f32),
-            Place::Array(target) if self.pulses.pulse_type != PulseType::StochasticCompressed => {
-                exact::update(self.machine, &mut self.arrays[target], self.pulses.pulse_type, x, d, rate as f32);
-            }
             Place::Array(target) => {
-                let (x, d) = self.trains(&self.arrays[target], x, d, rate, first);
                 let array = &mut self.arrays[target];
-                let key = array.pulse_key(self.first_vector);
-                kernel::pulse(self.machine, array, Coincidences { x: &x, d: &d, key }, ordinals[target].as_mut());
+                let key = |purpose: Use, b: usize| array.run.of(purpose).child(first + b as u64);
+                let keys: Vec<_> = (0..run.len()).map(|b| Keys { x: key(Use::TrainX, b), d: key(Use::TrainD, b) }).collect();
+                let noise = array.pulse_key(self.first_vector);
+                let job = Job { x, d, rate, keys: &keys, noise, takes: None, route: Route::Both, column: None, row: None };
+                update(self.machine, array, self.pulses, &job, tallies[target].as_mut());
             }
         }
     }
 
-    /// The trains of both sides, for vectors that are `first` and the following of the tile.
-    fn trains(&self, array: &Array, x: &[f32], d: &[f32], rate: f64, first: u64) -> (Trains, Trains) {
-        let granularity = array.device.granularity();
-        let scales: Vec<Scale> = (x.chunks_exact(self.columns).zip(d.chunks_exact(self.rows)))
-            .map(|(x, d)| {
-                let (x_max, d_max) = if self.pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
-                self.pulses.scale(rate, granularity, x_max as f64, d_max as f64)
-            })
-            .collect();
-        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
-        let draw = |values: &[f32], lines: usize, purpose: Use, amplify: fn(&Scale) -> f64, flip: bool| {
-            let key = array.run.of(purpose);
-            let keys: Vec<_> = (0..bl.len()).map(|b| key.child(first + b as u64)).collect();
-            let amplify: Vec<_> = scales.iter().map(amplify).collect();
-            Trains::draw(self.machine, &Side { values, lines, bl: &bl, amplify: &amplify, keys: &keys, flip })
-        };
-        (draw(x, self.columns, Use::TrainX, |s| s.x, false), draw(d, self.rows, Use::TrainD, |s| s.d, rate < 0.0))
-    }
-
-    fn run_event(&mut self, event: &Event, ordinals: &mut [Option<Vec<u32>>]) {
+    fn run_event(&mut self, event: &Event, tallies: &mut [Option<Tally>]) {
         let plan = self.plan;
         let transfer = &plan.transfers[event.transfer];
         let chain = ReadChain::new(&transfer.io);
@@ -198,7 +174,7 @@ impl Executor<'_> {
             .collect();
         for (&line, sums) in event.lines.iter().zip(&sums) {
             for (index, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
-                self.write_column(event, index, step, line, u, &mut ordinals[step.target]);
+                self.write_column(event, index, step, line, u, &mut tallies[step.target]);
             }
         }
     }
@@ -237,29 +213,18 @@ impl Executor<'_> {
     }
 
     /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line, `d = -u`.
-    fn write_column(&mut self, event: &Event, index: usize, step: &super::Write, line: usize, u: &[f32], ordinals: &mut Option<Vec<u32>>) {
-        let rate = step.rate.at(self.lr);
+    fn write_column(&mut self, event: &Event, index: usize, step: &super::Write, line: usize, u: &[f32], tally: &mut Option<Tally>) {
         let array = &mut self.arrays[step.target];
         let d: Vec<f32> = u.iter().map(|u| -u).collect();
         let mut x = vec![0.0; self.columns];
         x[line] = 1.0;
-        if step.pulses.pulse_type != PulseType::StochasticCompressed {
-            return exact::update(self.machine, array, step.pulses.pulse_type, &x, &d, rate as f32);
-        }
-        let scale = step.pulses.scale(rate, array.device.granularity(), 1.0, abs_max(&d) as f64);
-        if scale.bl == 0 {
-            return;
-        }
         let key = |purpose: Use| {
             let event_key = array.run.of(purpose).child(event.transfer as u64).child(index as u64).child(event.number);
-            [event_key.child(line as u64)]
+            event_key.child(line as u64)
         };
-        let bl = [scale.bl];
-        let x_side = Side { values: &x, lines: self.columns, bl: &bl, amplify: &[scale.x], keys: &key(Use::WriteX), flip: false };
-        let d_side = Side { values: &d, lines: self.rows, bl: &bl, amplify: &[scale.d], keys: &key(Use::WriteD), flip: rate < 0.0 };
-        let (x, d) = (Trains::draw(self.machine, &x_side), Trains::draw(self.machine, &d_side));
-        let column: Vec<u32> = x.block(line / LANES).iter().map(|words| words[line % LANES]).collect();
-        let key = array.pulse_key(self.first_vector);
-        kernel::pulse_column(array, line, &column, &d, key, ordinals.as_mut());
+        let keys = [Keys { x: key(Use::WriteX), d: key(Use::WriteD) }];
+        let (rate, noise) = (step.rate.at(self.lr), array.pulse_key(self.first_vector));
+        let job = Job { x: &x, d: &d, rate, keys: &keys, noise, takes: None, route: Route::Both, column: Some(line), row: None };
+        update(self.machine, array, &step.pulses, &job, tally.as_mut());
     }
 }
