@@ -501,21 +501,21 @@ def finite(v: Floats) -> Floats:
 
 
 def exact(array: Array, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
-    """The update without pulses, `dw = (-rate d_i) x_j`. A row with `rate d_i = 0` is left alone."""
+    """The update without pulses, `dw = (-rate d_i) x_j`. A cell with `dw = 0` is left alone."""
     for row in range(len(d)):
         scaled = finite(-F(rate) * d[row])
         if scaled == ZERO:
             continue
         v, dw, cell = array.values[row], finite(scaled * x), array.row(row)
         if pulse_type == "none":
-            array.values[row] = v + dw
+            moved = v + dw
         elif pulse_type == "none_with_device":
-            array.values[row] = clip(v + dw, cell["w_min"], cell["w_max"])
+            moved = clip(v + dw, cell["w_min"], cell["w_max"])
         else:  # analog_update: w + dw q(w)
             up = dw >= ZERO
             size = np.where(up, cell["dw_up"], cell["dw_down"]) / F(array.device["dw_min"])
-            moved = v + dw * finite(size * response(array.device, cell, v, up))
-            array.values[row] = clip(moved, cell["w_min"], cell["w_max"])
+            moved = clip(v + dw * finite(size * response(array.device, cell, v, up)), cell["w_min"], cell["w_max"])
+        array.values[row] = np.where(dw == ZERO, v, moved)
 
 
 # ---- 6 products

@@ -7,7 +7,7 @@
 use super::{Axis, Every, Place, Plan, Term, Transfer};
 use crate::mvm::{Matrix, ReadChain, Streams, product};
 use crate::pool::Machine;
-use crate::pulse::{self, Job, Keys, PulseTrain, Tally, exact};
+use crate::pulse::{Job, Keys, PulseTrain, Route, Tally, exact, update};
 use crate::rng::{Key, Use};
 use crate::tile::array::Array;
 use crate::tile::crossbar::Lines;
@@ -90,8 +90,7 @@ impl Executor<'_> {
 
     /// The call cut into runs of vectors: at its events, and where the trains of a longer run would take too much memory.
     fn runs(&self, events: &[Event], m: usize) -> Vec<Range<usize>> {
-        let words = self.pulses.words_per_line() * (self.rows + self.columns);
-        let longest = if words == 0 { m } else { (MAX_WORDS / words).max(1) };
+        let longest = (MAX_WORDS / self.pulses.words(self.rows + self.columns).max(1)).max(1);
         let mut runs = Vec::new();
         let mut start = 0;
         for end in events.iter().map(|event| event.after).chain([m]) {
@@ -195,20 +194,24 @@ impl Executor<'_> {
                 let (x_key, d_key) = (array.run.of(Use::TrainX), array.run.of(Use::TrainD));
                 let numbers: Vec<u64> = (first..first + run.len() as u64).collect();
                 let keys: Vec<Keys> = numbers.iter().map(|n| Keys { x: x_key.child(*n), d: d_key.child(*n) }).collect();
-                let job = Job { x, d, rate, keys: &keys, column: None, row: None };
-                self.pulse(target, self.pulses, &job, &numbers, Use::TrainX, tallies);
+                self.pulse(target, self.pulses, self.job(x, d, rate, &keys), &numbers, Use::TrainX, tallies);
             }
         }
     }
 
-    /// Rank-one updates of an array, each crossbar of it taking its share.
-    fn pulse(&mut self, target: usize, pulses: &PulseTrain, job: &Job, numbers: &[u64], purpose: Use, tallies: &mut Tallies) {
+    /// A job for a whole array of which every crossbar will take its share.
+    fn job<'a>(&self, x: &'a [f32], d: &'a [f32], rate: f64, keys: &'a [Keys]) -> Job<'a> {
+        Job { x, d, rate, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both, column: None, row: None }
+    }
+
+    /// Rank-one updates of an array; `numbers` decide which device of a cell takes a vector.
+    fn pulse(&mut self, target: usize, pulses: &PulseTrain, job: Job, numbers: &[u64], purpose: Use, tallies: &mut Tallies) {
         let array = &mut self.arrays[target];
         let granularity = array.granularity();
         for ((crossbar, takes, route), tally) in array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]) {
             let noise = crossbar.pulse_key(self.first_vector);
-            let share = pulse::Share { granularity, noise, takes: takes.as_deref(), route };
-            pulse::update(self.machine, crossbar, pulses, job, &share, tally.as_mut());
+            let share = Job { granularity, noise, takes: takes.as_deref(), route, ..job };
+            update(self.machine, crossbar, pulses, &share, tally.as_mut());
         }
     }
 
@@ -308,9 +311,9 @@ impl Executor<'_> {
         unit[line] = 1.0;
         let rate = step.rate.at(self.lr);
         let job = match axis {
-            Axis::Columns => Job { x: &unit, d: &negative, rate, keys, column: Some(line), row: None },
-            Axis::Rows => Job { x: &negative, d: &unit, rate, keys, column: None, row: Some(line) },
+            Axis::Columns => Job { column: Some(line), ..self.job(&unit, &negative, rate, keys) },
+            Axis::Rows => Job { row: Some(line), ..self.job(&negative, &unit, rate, keys) },
         };
-        self.pulse(step.target, &step.pulses, &job, &[number], Use::WriteX, tallies);
+        self.pulse(step.target, &step.pulses, job, &[number], Use::WriteX, tallies);
     }
 }
