@@ -133,6 +133,9 @@ MASK_64 = 0xFFFFFFFFFFFFFFFF
 INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
 PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = range(7)
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
+WRITE_NOISE, RESET, DRIFT, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
+PARTS = 2000
+SHOWN = 1 << 32
 
 
 def mix64(z: int) -> int:
@@ -179,6 +182,11 @@ def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     even = (radius * np.where(swap, c, s)).view(U) ^ (b & U(0x80000000))
     odd = (radius * np.where(swap, s, c)).view(U) ^ (a & U(0x80000000))
     return even.view(F), odd.view(F)
+
+
+def uniforms(key: int, i: Words, n: Words) -> Floats:
+    """A number in [0, 1) with 24 bits for every pair of counters."""
+    return (words(key, i, n) >> U(8)).astype(F) * F(1.0 / 16777216.0)
 
 
 def normals(key: int, i: Words, n: Words) -> Floats:
@@ -414,44 +422,287 @@ def train(key: int, values: Floats, amplify: float, bl: int) -> Switches:
 # ---- 5 updates of an array
 
 
-class Array:
-    """A crossbar: stored values `v` (the network sees `v - reference`), parameters of the cells, a run stream."""
+class Crossbar:
+    """Cells of one device: stored values `v` (the weights are `v - reference`), their parameters, a run stream.
 
-    def __init__(self, device: Settings, shape: tuple[int, int], seeds: tuple[int, int], path: str, index: int) -> None:
+    With write noise what is seen is an apparent value, drawn afresh whenever a cell changed.
+    """
+
+    def __init__(self, device: Settings, shape: tuple[int, int], draw: int, run: int) -> None:
         self.device = complete(device)
-        self.cells = draw_cells(self.device, stream(seeds[0], DEVICE, path, index), *shape)
-        self.run = stream(seeds[1], RUN, path, index)
+        self.cells = draw_cells(self.device, draw, *shape)
+        self.run = run
+        self.granularity, self.route = granularity(self.device), "both"
         self.values = np.zeros(shape, F)
-        self.store(self.values)
+        self.apparent = np.zeros(shape, F)
+        self.write_noise = F(self.device["write_noise_std"]) * F(self.device["dw_min"])
+        self.drift_start, self.drift_last, self.drift_time = None, None, None
+        self.counts = {"up": np.zeros(shape, np.uint64), "down": np.zeros(shape, np.uint64)}
         self.begin(0)
-
-    def end_batch(self, number: int) -> None:
-        """`w <- (w + diffusion z) decay`, clipped; a device without either keeps every bit."""
-        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
-            return
-        w = self.seen()
-        if self.device["diffusion"] > 0.0:
-            rows, columns = w.shape
-            for row in range(rows):
-                z = normals(child(self.run, DIFFUSION, number, row), count(columns), np.zeros(columns, U))
-                w[row] = w[row] + self.cells["diffusion"][row] * z
-        self.store(w * self.cells["decay"])
+        self.set(self.values, 0)
 
     def begin(self, call: int) -> None:
         """Begins the update call whose first vector has the number `call`: no cell has been pulsed in it."""
         self.call, self.ordinals = call, np.zeros(self.values.shape, U)
 
+    def close(self) -> None:
+        """Ends it: what is seen of the cells that were pulsed is noted."""
+        self.apparent = self.shown()
+        self.begin(self.call)
+
+    def shown(self) -> Floats:
+        """The stored values as they are seen: with the write noise of the last change."""
+        if self.write_noise == ZERO:
+            return self.values
+        rows, columns = self.values.shape
+        shown = self.apparent.copy()
+        for row in range(rows):
+            z = normals(child(self.run, WRITE_NOISE, 0, self.call, row), count(columns), self.ordinals[row])
+            noisy = self.values[row] + self.write_noise * z
+            shown[row] = np.where(self.ordinals[row] > 0, noisy, self.apparent[row])
+        return shown
+
+    def show(self, key: int, where: Switches) -> None:
+        """Draws the write noise of some cells afresh."""
+        rows, columns = self.values.shape
+        for row in range(rows):
+            noisy = self.values[row] + self.write_noise * normals(child(key, row), count(columns), np.zeros(columns, U))
+            self.apparent[row] = np.where(where[row], noisy, self.apparent[row])
+
     def seen(self) -> Floats:
         """The weights that the network sees."""
+        return self.shown() - self.cells["reference"]
+
+    def hidden(self) -> Floats:
+        """The persistent weights behind them."""
         return self.values - self.cells["reference"]
 
     def store(self, w: Floats) -> None:
-        """Stores seen weights, clipped to the bounds of the cells."""
+        """Stores weights, clipped to the bounds of the cells."""
         self.values = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
+
+    def change(self, w: Floats, key: int) -> None:
+        """Stores weights and draws all write noise afresh."""
+        self.store(w)
+        self.show(key, np.ones(w.shape, np.bool_))
+
+    def set(self, w: Floats, operation: int) -> None:
+        """Weights from outside; the peer clips them to the bounds of the stored value."""
+        if self.device.get("kit_compat", False) and self.device["model"] in CLIPS_SEEN:
+            w = clip(w, self.cells["w_min"], self.cells["w_max"])
+        self.store(w)
+        if self.device["apply_write_noise_on_set"]:
+            self.show(child(self.run, WRITE_NOISE, 1, operation), np.ones(w.shape, np.bool_))
+        else:
+            self.apparent = self.values
+
+    def normals(self, key: int, n: int = 0) -> Floats:
+        """Normal `(column, n)` of stream `row` below `key`, for every cell."""
+        rows, columns = self.values.shape
+        z = [normals(child(key, row), count(columns), np.full(columns, n, U)) for row in range(rows)]
+        return np.array(z, F)
+
+    def diffused(self, w: Floats, key: int) -> Floats:
+        """One step of the random walk."""
+        return w + self.cells["diffusion"] * self.normals(key)
+
+    def decayed(self, w: Floats) -> Floats:
+        """One decay towards the reset target."""
+        b = self.cells["reset"]
+        if (b == ZERO).all():
+            return w * self.cells["decay"]
+        return (w - b) * self.cells["decay"] + b
+
+    def end_batch(self, number: int, operation: int) -> None:
+        """Diffusion, then decay; a device without either keeps every bit."""
+        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
+            return
+        w = self.hidden()
+        if self.device["diffusion"] > 0.0:
+            w = self.diffused(w, child(self.run, DIFFUSION, number))
+        self.change(self.decayed(w), child(self.run, WRITE_NOISE, 1, operation))
+
+    def decay(self, operation: int) -> None:
+        """A decay on its own."""
+        self.change(self.decayed(self.hidden()), child(self.run, WRITE_NOISE, 1, operation))
+
+    def diffuse(self, operation: int) -> None:
+        """A diffusion on its own."""
+        w = self.diffused(self.hidden(), child(self.run, DIFFUSE, operation))
+        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+
+    def reset(self, where: Switches, key: int, shown: int) -> None:
+        """`w <- b + reset_std z` of some cells."""
+        w = self.cells["reset"] + F(self.device["reset_std"]) * self.normals(key)
+        v = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
+        self.values = np.where(where, v, self.values)
+        self.show(shown, where)
+
+    def reset_columns(self, columns: list[int], prob: F, operation: int) -> None:
+        """Resets the cells of some columns, each with a probability."""
+        key = child(self.run, RESET, 0, operation)
+        where = np.zeros(self.values.shape, np.bool_)
+        for row in range(len(where)):
+            u = uniforms(child(key, row), count(where.shape[1]), np.full(where.shape[1], 2, U))
+            for column in columns:
+                where[row, column] = prob >= ONE or u[column] < prob
+        self.reset(where, key, child(self.run, WRITE_NOISE, 1, operation))
+
+    def drift(self, dt: F, operation: int) -> None:
+        """Power-law drift: `w0 max(t / t_0, 1)^-nu`, `t` the time since the cell changed, `w0` its weight then."""
+        drift, w = self.device["drift"], self.hidden()
+        if drift is None:
+            return
+        drift = {**NO_DRIFT, **drift}
+        if self.drift_time is None:
+            self.drift_start, self.drift_last, self.drift_time = w, w, np.zeros(w.shape, F)
+        changed = np.abs(w - self.drift_last) > F(drift["reset_tol"])
+        start = np.where(changed, w, self.drift_start)
+        time = np.where(changed, ZERO, self.drift_time) + dt
+        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT, operation)
+        if F(drift["nu_k"]) != ZERO:
+            g = (start - F(drift["w_offset"])) / F(drift["wg_ratio"]) + F(drift["g_offset"])
+            tiny = F(1.1754943508222875e-38)
+            nu = nu - F(drift["nu_k"]) * (ln(np.where(g > tiny, g, tiny)) - F(drift["log_g0"]))
+        if F(drift["nu_std"]) > ZERO:
+            nu = nu + (F(drift["nu_std"]) * F(drift["nu"])) * self.normals(key)
+        w = np.where(ratio > ONE, start * exp(-nu * ln(np.where(ratio > ONE, ratio, ONE))), start)
+        if F(drift["w_noise_std"]) > ZERO:
+            w = w + F(drift["w_noise_std"]) * self.normals(key, 2)
+        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+        self.drift_start, self.drift_last, self.drift_time = start, self.hidden(), time
+
+    def pulse_cells(self, counts: NDArray[np.int32], operation: int) -> None:
+        """Pulses of single cells, up where `counts` is positive."""
+        key, up, left = child(self.run, PROGRAM, operation), counts > 0, np.abs(counts)
+        n = 0
+        while (left > n).any():
+            z = self.normals(key, n) if self.device["dw_min_std"] > 0.0 else np.zeros(counts.shape, F)
+            self.values = np.where(left > n, step(self.device, self.cells, self.values, up, z), self.values)
+            n += 1
+        self.show(child(self.run, WRITE_NOISE, 1, operation), counts != 0)
+        self.counts["up"] += np.where(up, left, 0).astype(np.uint64)
+        self.counts["down"] += np.where(up, 0, left).astype(np.uint64)
 
     def row(self, i: int) -> dict[str, Floats]:
         """The parameters of one row of cells."""
         return {name: plane[i] for name, plane in self.cells.items()}
+
+
+class Array:
+    """What a plan calls an array: cells of one device, or of several, each device a crossbar of its own."""
+
+    def __init__(self, device: Settings, shape: tuple[int, int], seeds: tuple[int, int], path: str, index: int) -> None:
+        draw, self.run = stream(seeds[0], DEVICE, path, index), stream(seeds[1], RUN, path, index)
+        devices = device.get("devices", [device])
+        n = len(devices)
+        self.policy, self.first, self.refresh_every = "all", 0, 0
+        self.factors = [ONE]
+        if device["model"] == "Vector":
+            self.factors = [F(g) for g in device.get("gamma_vec") or [1.0 / n] * n]
+            self.policy, self.first = device.get("update_policy", "all"), device.get("first_update_idx", 0)
+        if device["model"] in ("ReferenceCell", "OneSided"):
+            self.factors, self.policy = [ONE, -ONE], "single_fixed"
+        if device["model"] == "OneSided":
+            self.policy, self.refresh_every = "one_sided", device.get("refresh_every", 0)
+            upper, lower = device.get("refresh_upper_thres", 0.75), device.get("refresh_lower_thres", 0.25)
+            self.thresholds = F(upper), F(lower)
+        single = n == 1 and self.factors[0] == ONE
+        keys = [(draw, self.run)] if single else [(child(draw, PARTS + i), child(self.run, PARTS + i)) for i in range(n)]
+        self.parts = [Crossbar(part, shape, *key) for part, key in zip(devices, keys, strict=True)]
+        self.granularity = self.parts[0].granularity if single else self.mean_granularity()
+        for part in self.parts:
+            part.granularity = self.granularity
+        if self.policy == "one_sided":
+            self.parts[0].route, self.parts[1].route = "up", "down_as_up"
+
+    def mean_granularity(self) -> float:
+        """How much of the weight a pulse moves: all devices together, or those that get pulses in the mean."""
+        each = [abs(float(f)) * part.granularity for f, part in zip(self.factors, self.parts, strict=True)]
+        if self.policy == "single_fixed":
+            return each[self.first]
+        total = 0.0
+        for g in each:
+            total = total + g
+        return total if self.policy == "all" else total / len(each)
+
+    def combine(self, weights: list[Floats]) -> Floats:
+        """The weight of the cells from those of their devices."""
+        total = self.factors[0] * weights[0]
+        for factor, w in zip(self.factors[1:], weights[1:], strict=True):
+            total = total + factor * w
+        return total
+
+    def seen(self) -> Floats:
+        """The weights that the network sees."""
+        return self.combine([part.seen() for part in self.parts])
+
+    def hidden(self) -> Floats:
+        """The persistent weights behind them."""
+        return self.combine([part.hidden() for part in self.parts])
+
+    def set(self, w: Floats, operation: int) -> None:
+        """Weights from outside, shared between the devices."""
+        if self.policy == "one_sided":
+            self.parts[0].set(np.where(w > ZERO, w, ZERO), operation)
+            self.parts[1].set(np.where(w < ZERO, -w, ZERO), operation)
+            return
+        total = ZERO
+        for factor in self.factors:
+            total = total + factor
+        if total == ZERO:
+            self.parts[0].set(w + self.parts[1].hidden(), operation)
+            return
+        for part in self.parts:
+            part.set(w if len(self.parts) == 1 and total == ONE else w / total, operation)
+
+    def takes(self, index: int, number: int, purpose: int) -> bool:
+        """Whether device `index` of the cells gets the pulses of vector (or write, or operation) `number`."""
+        n = len(self.parts)
+        if self.policy == "single_fixed":
+            return index == self.first
+        if self.policy == "single_sequential":
+            return index == (self.first + number) % n
+        if self.policy == "single_random":
+            word = words(child(self.run, ROUTE, purpose, number), np.zeros(1, U), np.zeros(1, U))[0]
+            return index == (int(word) * n) >> 32
+        return True
+
+    def pulse_cells(self, counts: NDArray[np.int32], operation: int) -> None:
+        """Pulses of single cells, by the routes of an update."""
+        if self.policy == "one_sided":
+            self.parts[0].pulse_cells(np.where(counts > 0, counts, 0), operation)
+            self.parts[1].pulse_cells(np.where(counts < 0, -counts, 0), operation)
+            return
+        for index, part in enumerate(self.parts):
+            if self.takes(index, operation, PROGRAM):
+                part.pulse_cells(counts, operation)
+
+    def pulse_counts(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Pulses that raised and that lowered the weight."""
+        up, down = self.parts[0].counts["up"], self.parts[0].counts["down"]
+        for part in self.parts[1:]:
+            turned = self.policy == "one_sided"
+            up = up + part.counts["down" if turned else "up"]
+            down = down + part.counts["up" if turned else "down"]
+        return up, down
+
+    def refresh(self, number: int) -> None:
+        """One-sided cells that are nearly full: the smaller device is reset, the larger one programmed on top of it."""
+        plus, minus = self.parts
+        upper, lower = self.thresholds
+        limits = [(upper * F(part.device["w_max"]), lower * F(part.device["w_max"])) for part in self.parts]
+        p, m = plus.hidden(), minus.hidden()
+        plus_larger = p >= m
+        full = np.where(plus_larger, (p > limits[0][0]) & (m > limits[1][1]), (m > limits[1][0]) & (p > limits[0][1]))
+        difference = np.abs(p - m)
+        for part, larger in ((plus, plus_larger), (minus, ~plus_larger)):
+            key = child(part.run, REFRESH, number)
+            part.reset(full & ~larger, key, child(key, SHOWN))
+            w = part.cells["reset"] + difference
+            v = clip(w + part.cells["reference"], part.cells["w_min"], part.cells["w_max"])
+            part.values = np.where(full & larger, v, part.values)
+            part.show(child(key, SHOWN), full & larger)
 
 
 def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: Floats) -> Floats:

@@ -134,8 +134,8 @@ impl Array {
         match self.policy {
             _ if self.single() => self.parts[0].set(w.iter().copied(), operation),
             Policy::OneSided => {
-                self.parts[0].set(w.iter().map(|w| w.max(0.0)), operation);
-                self.parts[1].set(w.iter().map(|w| (-w).max(0.0)), operation);
+                self.parts[0].set(w.iter().map(|w| if *w > 0.0 { *w } else { 0.0 }), operation);
+                self.parts[1].set(w.iter().map(|w| if *w < 0.0 { -w } else { 0.0 }), operation);
             }
             _ => {
                 let total = self.factors.iter().fold(0.0, |sum, factor| sum + factor);
