@@ -181,6 +181,11 @@ def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     return even.view(F), odd.view(F)
 
 
+def uniforms(key: int, i: Words, n: Words) -> Floats:
+    """A number in [0, 1) with 24 bits for every pair of counters."""
+    return (words(key, i, n) >> U(8)).view(np.int32).astype(F) * F(1.0 / 16777216.0)
+
+
 def normals(key: int, i: Words, n: Words) -> Floats:
     """A normal number for every pair of counters: `2p` and `2p + 1` of `i` come from words `2p` and `2p + 1`."""
     pair = n & U(0xFFFFFFFE)
@@ -195,6 +200,13 @@ COMMON = {
     "up_down": 0.0, "up_down_dtod": 0.0, "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0,
     "reference_mean": 0.0, "reference_std": 0.0, "subtract_symmetry_point": False, "enforce_consistency": True,
     "lifetime": 0.0, "lifetime_dtod": 0.0, "diffusion": 0.0, "diffusion_dtod": 0.0,
+    "reset": 0.0, "reset_dtod": 0.0, "reset_std": 0.0, "drift": None,
+    "write_noise_std": 0.0, "apply_write_noise_on_set": True,
+    "corrupt_devices_prob": 0.0, "corrupt_devices_range": 0.1, "perfect_bias": False,
+}  # fmt: skip
+DRIFT = {
+    "nu": 0.0, "t_0": 1.0, "nu_dtod": 0.0, "nu_std": 0.0, "nu_k": 0.0, "log_g0": 0.0, "g_offset": 0.0,
+    "w_offset": 0.0, "wg_ratio": 1.0, "w_noise_std": 0.0, "reset_tol": 1e-7,
 }  # fmt: skip
 OWN: dict[str, Settings] = {
     "ConstantStep": {},
@@ -219,6 +231,7 @@ PULSES = {
 def complete(device: Settings) -> Settings:
     """A device with all its settings; the models that name their bounds otherwise get them here."""
     device = {**COMMON, **OWN[device["model"]], **device}
+    device["drift"] = {**DRIFT, **(device["drift"] or {})}
     if "tau" in device:
         return {**device, "w_max": device["tau"], "w_min": -device["tau"]}
     if "w" in device:
@@ -232,8 +245,8 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     Parameter number `p` of the cell at `(row, column)` takes normal `(column, 0)` of stream `(p, row)`.
     """
 
-    def spread(name: str, p: int) -> Floats:
-        sigma = F(device[name])
+    def spread(name: str, p: int, settings: Settings = device) -> Floats:
+        sigma = F(settings[name])
         z = np.zeros((rows, columns), F)
         if sigma > ZERO:
             for row in range(rows):
@@ -275,8 +288,44 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     t = F(device["lifetime"]) * (ONE + spread("lifetime_dtod", 8))
     lasting = np.where(t > ONE, ONE - ONE / np.where(t > ONE, t, ONE), ZERO)
     decay = np.ones(t.shape, F) if device["lifetime"] == 0.0 else lasting
-    diffusion = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
-    return {**cells, "reference": reference, "decay": decay, "diffusion": diffusion}
+    cells["reference"], cells["decay"] = reference, decay
+    cells["diffusion"] = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
+    cells["reset"] = F(device["reset"]) + spread("reset_dtod", 10)
+    cells["nu"] = F(device["drift"]["nu"]) * (ONE + spread("nu_dtod", 11, device["drift"]))
+    if device["corrupt_devices_prob"] > 0.0:
+        corrupt(device, cells, key)
+    if device["perfect_bias"]:
+        perfect(device, cells)
+    return cells
+
+
+def corrupt(device: Settings, cells: dict[str, Floats], key: int) -> None:
+    """Makes cells stuck, each with the probability given: steps of 0, both bounds at a number uniform in their range.
+
+    Uniform number `p` of the cell at `(row, column)` is `(column, 0)` of stream `(p, row)`.
+    """
+    rows, columns = cells["w_max"].shape
+    u = {p: np.zeros((rows, columns), F) for p in (12, 13)}
+    for p, row in ((p, row) for p in u for row in range(rows)):
+        u[p][row] = uniforms(child(key, p, row), count(columns), np.zeros(columns, U))
+    stuck, limit = u[12] < F(device["corrupt_devices_prob"]), F(device["corrupt_devices_range"])
+    low = np.where(cells["w_min"] > -limit, cells["w_min"], -limit)
+    high = np.where(cells["w_max"] < limit, cells["w_max"], limit)
+    at = low + (high - low) * u[13]
+    for name, value in (("w_max", at), ("w_min", at), ("dw_up", ZERO), ("dw_down", ZERO)):
+        cells[name] = np.where(stuck, value, cells[name])
+
+
+def perfect(device: Settings, cells: dict[str, Floats]) -> None:
+    """Makes the last column one of cells without spread that do not age, with bounds out of reach."""
+    plain = {name: False if value is True else 0.0 for name, value in COMMON.items() if type(value) in (bool, float)}
+    kept = {name: device[name] for name in ("dw_min", "w_max", "w_min")}
+    own = {name: 0.0 for name in device if name.endswith("_dtod")}
+    ideal = draw_cells({**device, **plain, **own, "drift": DRIFT, **kept}, 0, 1, 1)
+    for name, value in (("w_max", F(100.0) * F(device["w_max"])), ("w_min", F(100.0) * F(device["w_min"]))):
+        ideal[name] = np.full((1, 1), value)
+    for name, plane in cells.items():
+        plane[:, -1] = ideal[name][0, 0]
 
 
 def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
