@@ -186,7 +186,7 @@ def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
 
 def uniforms(key: int, i: Words, n: Words) -> Floats:
     """A number in [0, 1) with 24 bits for every pair of counters."""
-    return (words(key, i, n) >> U(8)).astype(F) * F(1.0 / 16777216.0)
+    return (words(key, i, n) >> U(8)).view(np.int32).astype(F) * F(1.0 / 16777216.0)
 
 
 def normals(key: int, i: Words, n: Words) -> Floats:
@@ -203,6 +203,13 @@ COMMON = {
     "up_down": 0.0, "up_down_dtod": 0.0, "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0,
     "reference_mean": 0.0, "reference_std": 0.0, "subtract_symmetry_point": False, "enforce_consistency": True,
     "lifetime": 0.0, "lifetime_dtod": 0.0, "diffusion": 0.0, "diffusion_dtod": 0.0,
+    "reset": 0.0, "reset_dtod": 0.0, "reset_std": 0.0, "drift": None,
+    "write_noise_std": 0.0, "apply_write_noise_on_set": True,
+    "corrupt_devices_prob": 0.0, "corrupt_devices_range": 0.1, "perfect_bias": False,
+}  # fmt: skip
+DRIFT = {
+    "nu": 0.0, "t_0": 1.0, "nu_dtod": 0.0, "nu_std": 0.0, "nu_k": 0.0, "log_g0": 0.0, "g_offset": 0.0,
+    "w_offset": 0.0, "wg_ratio": 1.0, "w_noise_std": 0.0, "reset_tol": 1e-7,
 }  # fmt: skip
 OWN: dict[str, Settings] = {
     "ConstantStep": {},
@@ -227,6 +234,7 @@ PULSES = {
 def complete(device: Settings) -> Settings:
     """A device with all its settings; the models that name their bounds otherwise get them here."""
     device = {**COMMON, **OWN[device["model"]], **device}
+    device["drift"] = {**DRIFT, **(device["drift"] or {})}
     if "tau" in device:
         return {**device, "w_max": device["tau"], "w_min": -device["tau"]}
     if "w" in device:
@@ -240,8 +248,8 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     Parameter number `p` of the cell at `(row, column)` takes normal `(column, 0)` of stream `(p, row)`.
     """
 
-    def spread(name: str, p: int) -> Floats:
-        sigma = F(device[name])
+    def spread(name: str, p: int, settings: Settings = device) -> Floats:
+        sigma = F(settings[name])
         z = np.zeros((rows, columns), F)
         if sigma > ZERO:
             for row in range(rows):
@@ -283,8 +291,44 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     t = F(device["lifetime"]) * (ONE + spread("lifetime_dtod", 8))
     lasting = np.where(t > ONE, ONE - ONE / np.where(t > ONE, t, ONE), ZERO)
     decay = np.ones(t.shape, F) if device["lifetime"] == 0.0 else lasting
-    diffusion = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
-    return {**cells, "reference": reference, "decay": decay, "diffusion": diffusion}
+    cells["reference"], cells["decay"] = reference, decay
+    cells["diffusion"] = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
+    cells["reset"] = F(device["reset"]) + spread("reset_dtod", 10)
+    cells["nu"] = F(device["drift"]["nu"]) * (ONE + spread("nu_dtod", 11, device["drift"]))
+    if device["corrupt_devices_prob"] > 0.0:
+        corrupt(device, cells, key)
+    if device["perfect_bias"]:
+        perfect(device, cells)
+    return cells
+
+
+def corrupt(device: Settings, cells: dict[str, Floats], key: int) -> None:
+    """Makes cells stuck, each with the probability given: steps of 0, both bounds at a number uniform in their range.
+
+    Uniform number `p` of the cell at `(row, column)` is `(column, 0)` of stream `(p, row)`.
+    """
+    rows, columns = cells["w_max"].shape
+    u = {p: np.zeros((rows, columns), F) for p in (12, 13)}
+    for p, row in ((p, row) for p in u for row in range(rows)):
+        u[p][row] = uniforms(child(key, p, row), count(columns), np.zeros(columns, U))
+    stuck, limit = u[12] < F(device["corrupt_devices_prob"]), F(device["corrupt_devices_range"])
+    low = np.where(cells["w_min"] > -limit, cells["w_min"], -limit)
+    high = np.where(cells["w_max"] < limit, cells["w_max"], limit)
+    at = low + (high - low) * u[13]
+    for name, value in (("w_max", at), ("w_min", at), ("dw_up", ZERO), ("dw_down", ZERO)):
+        cells[name] = np.where(stuck, value, cells[name])
+
+
+def perfect(device: Settings, cells: dict[str, Floats]) -> None:
+    """Makes the last column one of cells without spread that do not age, with bounds out of reach."""
+    plain = {name: False if value is True else 0.0 for name, value in COMMON.items() if type(value) in (bool, float)}
+    kept = {name: device[name] for name in ("dw_min", "w_max", "w_min")}
+    own = {name: 0.0 for name in device if name.endswith("_dtod")}
+    ideal = draw_cells({**device, **plain, **own, "drift": DRIFT, **kept}, 0, 1, 1)
+    for name, value in (("w_max", F(100.0) * F(device["w_max"])), ("w_min", F(100.0) * F(device["w_min"]))):
+        ideal[name] = np.full((1, 1), value)
+    for name, plane in cells.items():
+        plane[:, -1] = ideal[name][0, 0]
 
 
 def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
@@ -488,7 +532,7 @@ class Crossbar:
 
     def set(self, w: Floats, operation: int) -> None:
         """Weights from outside; the peer clips them to the bounds of the stored value."""
-        if self.device.get("kit_compat", False) and self.device["model"] in CLIPS_SEEN:
+        if self.device.get("kit_compat", False) and self.device["model"] in ("SoftBoundsReference", "PowStepReference"):
             w = clip(w, self.cells["w_min"], self.cells["w_max"])
         self.store(w)
         if self.device["apply_write_noise_on_set"]:
@@ -551,9 +595,8 @@ class Crossbar:
     def drift(self, dt: F, operation: int) -> None:
         """Power-law drift: `w0 max(t / t_0, 1)^-nu`, `t` the time since the cell changed, `w0` its weight then."""
         drift, w = self.device["drift"], self.hidden()
-        if drift is None:
+        if drift["nu"] == 0.0 and drift["nu_k"] == 0.0 and drift["w_noise_std"] == 0.0:
             return
-        drift = {**NO_DRIFT, **drift}
         if self.drift_time is None:
             self.drift_start, self.drift_last, self.drift_time = w, w, np.zeros(w.shape, F)
         changed = np.abs(w - self.drift_last) > F(drift["reset_tol"])
@@ -878,7 +921,7 @@ class Tile:
         self.transfers = [Transfer(settings) for settings in plan["transfers"]]
         self.keys = {"run": stream(seeds[1], RUN, path, 0), "eval": stream(seeds[1], EVAL, path, 0)}
         self.products = {"training": 0, "evaluation": 0, "backward": 0}
-        self.vectors, self.batches, self.batch_ends = 0, 0, 0
+        self.vectors, self.batches, self.batch_ends, self.operations = 0, 0, 0, 0
 
     # Weights.
 
@@ -888,14 +931,61 @@ class Tile:
 
     def set_matrix(self, name: str, w: Floats) -> None:
         """Sets an array, clipped to the bounds of its cells, or a digital matrix."""
+        self.put(name, w, self.operation())
+
+    def put(self, name: str, w: Floats, operation: int) -> None:
+        """The same as part of an operation."""
         if name in self.arrays:
-            self.arrays[name].store(w)
+            self.arrays[name].set(w, operation)
         else:
             self.digital[name] = w.copy()
 
     def parameter(self, array: str, name: str) -> Floats:
-        """A per-cell parameter of an array."""
-        return self.arrays[array].cells[name]
+        """A per-cell parameter of an array; those of cells of several devices begin with the device's number."""
+        parts = self.arrays[array].parts
+        if "." in name:
+            part, name = name.split(".")
+            return parts[int(part)].cells[name]
+        return parts[0].cells[name]
+
+    # Operations.
+
+    def operation(self) -> int:
+        """The number of an operation that changes arrays outside of updates."""
+        self.operations += 1
+        return self.operations
+
+    def crossbars(self) -> list[Crossbar]:
+        """The crossbars of all arrays."""
+        return [part for array in self.arrays.values() for part in array.parts]
+
+    def decay(self) -> None:
+        """One decay of all cells."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.decay(number)
+
+    def diffuse(self) -> None:
+        """One diffusion of all cells."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.diffuse(number)
+
+    def drift(self, time: float) -> None:
+        """Drift of all cells over a time."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.drift(F(time), number)
+
+    def reset(self, columns: list[int], prob: float) -> None:
+        """Reset of the cells of some columns, each with a probability."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.reset_columns(columns, F(prob), number)
+
+    def pulse_cells(self, array: str, counts: NDArray[np.int32]) -> None:
+        """Pulses of the single cells of an array."""
+        self.arrays[array].pulse_cells(counts, self.operation())
 
     def weights(self) -> Floats:
         """The composite weight: the sum of factor * matrix, terms with factor 0 left out."""
@@ -907,10 +997,11 @@ class Tile:
 
     def set_weights(self, w: Floats) -> None:
         """Puts `w` into the last term of the weight and 0 into all else."""
+        number = self.operation()
         for name in [*self.arrays, *self.digital]:
-            self.set_matrix(name, np.zeros(w.shape, F))
+            self.put(name, np.zeros(w.shape, F), number)
         last = self.plan["weight"][-1]
-        self.set_matrix(last["matrix"], w / F(last["factor"]))
+        self.put(last["matrix"], w / F(last["factor"]), number)
 
     # Products.
 
@@ -945,20 +1036,26 @@ class Tile:
 
     def update_call(self, x: Floats, d: Floats, lr: float) -> None:
         """Vector by vector: the gradient, then the events that are due."""
-        for array in self.arrays.values():
-            array.begin(self.vectors)
+        for crossbar in self.crossbars():
+            crossbar.begin(self.vectors)
         for b in range(len(x)):
             self.gradient(x[b], d[b], lr)
             self.vectors += 1
             for index, transfer in enumerate(self.transfers):
                 if transfer.due(b, len(x), self.vectors, self.batches):
                     self.event(index, transfer, lr)
+            for array in self.arrays.values():
+                if array.refresh_every > 0 and self.vectors % array.refresh_every == 0:
+                    array.refresh(self.vectors // array.refresh_every)
         self.batches += 1
+        for crossbar in self.crossbars():
+            crossbar.close()
 
     def end_batch(self) -> None:
         """Diffusion, then decay of all cells."""
-        for array in self.arrays.values():
-            array.end_batch(self.batch_ends)
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.end_batch(self.batch_ends, number)
         self.batch_ends += 1
 
     def gradient(self, x: Floats, d: Floats, lr: float) -> None:
@@ -968,42 +1065,78 @@ class Tile:
         if name in self.arrays:
             array = self.arrays[name]
             trains = child(array.run, TRAIN_X, self.vectors), child(array.run, TRAIN_D, self.vectors)
-            change(array, x, d, rate, self.pulses, trains)
+            self.pulse(array, x, d, rate, self.pulses, trains, (self.vectors, TRAIN_X))
         else:
             for row in range(self.d_out):
                 scaled = finite(-F(rate) * d[row])
                 if scaled != ZERO:
                     self.digital[name][row] = self.digital[name][row] + finite(scaled * x)
 
+    def pulse(
+        self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int],
+        number: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """`array -= rate d x^T`, each device of its cells taking its share of the pulses."""
+        for index, part in enumerate(array.parts):
+            if array.takes(index, *number):
+                change(part, x, d, rate, pulses, trains)
+
     def event(self, index: int, transfer: Transfer, lr: float) -> None:
-        """Reads all columns that are due, then writes them: `target[:, line] += rate u`, `x` one-hot and `d = -u`."""
-        reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else self.d_in
-        lines = [(transfer.pointer + r) % self.d_in for r in range(reads)]
+        """Reads all lines that are due, then resets and writes them one by one.
+
+        On columns `target[:, line] += rate u` is an update with `x` one-hot and `d = -u`; on rows with `d` one-hot and
+        `x = -u`.
+        """
+        columns = transfer.settings.get("axis", "columns") == "columns"
+        n = self.d_in if columns else self.d_out
+        reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else n
+        start = transfer.pointer
+        if transfer.settings.get("random", False):
+            key = child(self.keys["run"], SELECT, index, transfer.events)
+            start = (int(words(key, np.zeros(1, U), np.zeros(1, U))[0]) * n) >> 32
+        lines = [(start + r) % n for r in range(reads)]
         sums = [[self.read(index, transfer, write["source"], line) for write in transfer.steps] for line in lines]
-        for line, values in zip(lines, sums, strict=True):
+        for place, (line, values) in enumerate(zip(lines, sums, strict=True)):
+            self.reset_sources(index, transfer, line)
             for number, (write, u) in enumerate(zip(transfer.steps, values, strict=True)):
-                array, rate, pulses = (
-                    self.arrays[write["target"]],
-                    rate_at(write["rate"], lr),
-                    {**PULSES, **write["pulses"]},
-                )
+                array, rate = self.arrays[write["target"]], rate_at(write["rate"], lr)
                 tags = (index, number, transfer.events, line)
                 trains = child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags)
-                change(array, one_hot(self.d_in, line), -u, rate, pulses, trains)
-        transfer.pointer = (transfer.pointer + reads) % self.d_in
+                x, d = (one_hot(n, line), -u) if columns else (-u, one_hot(n, line))
+                pulses = {**PULSES, **write["pulses"]}
+                self.pulse(array, x, d, rate, pulses, trains, (transfer.events * reads + place, WRITE_X))
+        transfer.pointer = (start + reads) % n
         transfer.events += 1
 
+    def reset_sources(self, index: int, transfer: Transfer, line: int) -> None:
+        """Resets the line of the source arrays, with the transfer's probability."""
+        prob, tags = F(transfer.settings.get("reset_prob", 0.0)), (index, transfer.events, line)
+        u = uniforms(child(self.keys["run"], RESET_LINE, *tags), np.zeros(1, U), np.zeros(1, U))[0]
+        if prob == ZERO or u >= prob:
+            return
+        where = np.zeros((self.d_out, self.d_in), np.bool_)
+        if transfer.settings.get("axis", "columns") == "columns":
+            where[:, line] = True
+        else:
+            where[line] = True
+        sources = {term["matrix"] for write in transfer.steps for term in write["source"]}
+        for part in [part for name in self.arrays if name in sources for part in self.arrays[name].parts]:
+            key = child(part.run, RESET, 1, *tags)
+            part.reset(where, key, child(key, SHOWN))
+
     def read(self, index: int, transfer: Transfer, source: list[Settings], line: int) -> Floats:
-        """The sum of the source terms on a column; arrays are read through the transfer's periphery."""
-        total = np.zeros(self.d_out, F)
+        """The sum of the source terms on a line; arrays are read through the transfer's periphery."""
+        columns = transfer.settings.get("axis", "columns") == "columns"
+        total = np.zeros(self.d_out if columns else self.d_in, F)
         for i, term in enumerate(source):
             name, factor = term["matrix"], F(term["factor"])
+            matrix = self.matrix(name) if columns else self.matrix(name).T
             if name in self.arrays:
                 tags = (index, transfer.events, line, 0)
                 keys = child(self.arrays[name].run, READ_IN, *tags), child(self.arrays[name].run, READ_OUT, *tags)
-                values = analog(transfer.io, self.arrays[name].seen(), one_hot(self.d_in, line), keys, False)
+                values = analog(transfer.io, matrix, one_hot(matrix.shape[1], line), keys, False)
             else:
-                values = self.digital[name][:, line]
+                values = matrix[:, line]
             total = total + factor * values if i > 0 else factor * values
         return total
 

@@ -93,7 +93,7 @@ class Record:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def describe(self) -> dict[str, Any]:
-        """All fields by name, tuples as lists: what the compiled core and JSON take."""
+        """All fields by name, tuples as lists, records as mappings: what the compiled core and JSON take."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
@@ -102,6 +102,8 @@ def _differs(field: Field[Any], value: object) -> bool:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Record):
+        return value.describe()
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -25,11 +25,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _core
-from ._record import Record, Registry, as_floats
+from ._record import Record, Registry, as_floats, settings
 from .response import Grid, Response, Table
 
 __all__ = [
     "ConstantStep",
+    "Drift",
     "ExponentialResponse",
     "LinearResponse",
     "PowStep",
@@ -38,6 +39,40 @@ __all__ = [
     "SoftBoundsReference",
     "Tabulated",
 ]
+
+
+@settings.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Drift(Record):
+    """How a weight that is left alone fades, as a power of time (aihwkit, arXiv 2104.02184; for PCM: I. Boybat et al.).
+
+        w(t + dt) = w(t) ((t + dt) / t_0)^-e
+        e = nu (1 + nu_dtod N) - nu_k (log((w - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu N'
+
+    ``N`` is drawn once for every cell, ``N'`` at every call. Times are in the unit of ``t_0``.
+
+    - ``nu``: mean exponent; ``nu_dtod``: its relative spread, >= 0; ``nu_std``: its variation from call to call, >= 0.
+    - ``t_0``: the time that drift is counted from, > 0.
+    - ``nu_k``, ``log_g0``, ``g_offset``, ``w_offset``, ``wg_ratio`` (> 0): how the exponent depends on the conductance.
+    - ``w_noise_std``: noise of a weight at every call, >= 0.
+    - ``reset_tol``: the clock of a weight that changed by more than this starts anew, >= 0.
+
+    >>> from ohmgrad.devices import Drift, SoftBounds
+    >>> SoftBounds(drift=Drift(nu=0.03, nu_dtod=0.2))
+    SoftBounds(drift=Drift(nu=0.03, nu_dtod=0.2))
+    """
+
+    nu: float = 0.0
+    t_0: float = 1.0
+    nu_dtod: float = 0.0
+    nu_std: float = 0.0
+    nu_k: float = 0.0
+    log_g0: float = 0.0
+    g_offset: float = 0.0
+    w_offset: float = 0.0
+    wg_ratio: float = 1.0
+    w_noise_std: float = 0.0
+    reset_tol: float = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -55,6 +90,15 @@ class Device(Response):
     - ``lifetime``: time constant of the decay to zero in mini-batches, >= 0, 0 for none; ``diffusion``: standard
       deviation of a random walk's step per mini-batch, >= 0; ``lifetime_dtod``, ``diffusion_dtod``: relative spreads.
       Both act when a mini-batch ends (``tile.end_batch()``): ``w + diffusion N``, then times ``1 - 1 / lifetime``.
+    - ``reset``, ``reset_dtod``: the weight that a reset leads to, ``reset + reset_dtod N`` of a cell (the spread is
+      added, in units of the weight, >= 0); ``reset_std``: what a single reset leaves around it, >= 0.
+    - ``drift``: a :class:`Drift`, or None.
+    - ``write_noise_std``: standard deviation of the weight that is seen around the one that is stored, in units of
+      ``dw_min``, >= 0; drawn when a cell is pulsed and, with ``apply_write_noise_on_set``, when weights are set.
+    - ``corrupt_devices_prob``: share of cells that are stuck, 0 to 1, each at a weight uniform between its bounds
+      within ``+-corrupt_devices_range``, >= 0.
+    - ``perfect_bias``: cells of the last column have no spread, steps ``dw_min``, no reference, bounds out of reach
+      (100 times the nominal ones), and do not age.
     """
 
     dw_min: float = 0.001
@@ -74,9 +118,20 @@ class Device(Response):
     lifetime_dtod: float = 0.0
     diffusion: float = 0.0
     diffusion_dtod: float = 0.0
+    reset: float = 0.0
+    reset_dtod: float = 0.0
+    reset_std: float = 0.0
+    drift: Drift | None = None
+    write_noise_std: float = 0.0
+    apply_write_noise_on_set: bool = True
+    corrupt_devices_prob: float = 0.0
+    corrupt_devices_range: float = 0.1
+    perfect_bias: bool = False
 
     def __post_init__(self) -> None:
         Record.__post_init__(self)
+        if self.drift is not None and not isinstance(self.drift, Drift):
+            raise TypeError(f"drift must be a Drift or None, got {self.drift!r}")
         _core.validate_device(self.describe())
 
     def describe(self) -> dict[str, Any]:
@@ -84,7 +139,7 @@ class Device(Response):
         return {"model": type(self).__name__} | Record.describe(self)
 
 
-models: Registry[Device] = Registry("device")
+models: Registry[Device] = Registry("device", inner=settings)
 """The models by name; ``models.names()`` lists them."""
 
 

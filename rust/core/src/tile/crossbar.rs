@@ -13,7 +13,7 @@
 //!
 //! All of them clip to the bounds of the cell.
 
-use crate::device::{Cells, DECAY, DIFFUSION, Device, Model, NU, Plane, REFERENCE, RESET, Visit};
+use crate::device::{Cells, DECAY, DIFFUSION, Device, Model, NU, Plane, REFERENCE, RESET, Visit, step};
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::math::{exp, ln};
 use crate::pulse::Tally;
@@ -218,7 +218,10 @@ impl Crossbar {
 
     /// Power-law drift over the time `dt`.
     pub(crate) fn drift(&mut self, dt: f32, operation: u64) {
-        let Some(drift) = self.device.drift() else { return };
+        let drift = self.device.drift();
+        if drift.is_none() {
+            return;
+        }
         let size = self.values.len();
         let mut clock = self.clock.take().unwrap_or_else(|| Clock {
             start: (0..size).map(|at| self.hidden(at)).collect(),
@@ -267,7 +270,7 @@ impl Crossbar {
                     let up = if count > 0 { u32::MAX } else { 0 };
                     for n in 0..count.unsigned_abs() {
                         let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column, n) };
-                        this.values[at] = model.step(&cell, noise, this.values[at], up, z);
+                        this.values[at] = step(model, &cell, noise, this.values[at], up, z);
                     }
                 }
             }
@@ -425,13 +428,13 @@ impl Crossbar {
             Some(_) => Some(matrix("apparent", values("apparent")?)?),
             None => None,
         };
-        let clock = match (self.device.drift(), values("drift_start")?) {
-            (Some(_), Some(start)) => Some(Clock {
+        let clock = match (self.device.drift().is_none(), values("drift_start")?) {
+            (false, Some(start)) => Some(Clock {
                 start: matrix("drift_start", Some(start))?,
                 last: matrix("drift_last", values("drift_last")?)?,
                 time: matrix("drift_time", values("drift_time")?)?,
             }),
-            (None, Some(_)) => return Err(Error::new(format!("{field}.drift_start"), "is unknown: this device does not drift")),
+            (true, Some(_)) => return Err(Error::new(format!("{field}.drift_start"), "is unknown: this device does not drift")),
             (_, None) => None,
         };
         let mut counts = self.counts.clone();
