@@ -756,7 +756,7 @@ def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: 
     return clip(v + size * (q + (F(device["dw_min_std"]) * z) * m), cell["w_min"], cell["w_max"])
 
 
-def change(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
+def change(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
     """`values -= rate d x^T` of one vector, by the pulse type that is set."""
     if pulses["pulse_type"] == "stochastic_compressed":
         pulse(array, x, d, rate, pulses, trains)
@@ -764,13 +764,13 @@ def change(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, tr
         exact(array, x, d, rate, pulses["pulse_type"])
 
 
-def pulse(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
+def pulse(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
     """The update in pulses; `trains` are the keys of the `x` and the `d` lines.
 
     Pulses at a cell follow each other vector by vector, slot by slot. The noise of pulse `n` at `(row, column)` within
     an update call is normal `(column, n)` of stream `(PULSE, first vector of the call, row)`.
     """
-    bl, a, b = scale_factors(rate, granularity(array.device), float(largest(x)), float(largest(d)), pulses)
+    bl, a, b = scale_factors(rate, array.granularity, float(largest(x)), float(largest(d)), pulses)
     x_fires, d_fires = train(trains[0], x, b, bl), train(trains[1], d, a, bl)
     noisy = array.device["dw_min_std"] > 0.0
     for row in range(len(d)):
@@ -794,7 +794,7 @@ def finite(v: Floats) -> Floats:
     return clip(v, -LARGEST, LARGEST)
 
 
-def exact(array: Array, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
+def exact(array: Crossbar, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
     """The update without pulses, `dw = (-rate d_i) x_j`. A cell with `dw = 0` is left alone."""
     for row in range(len(d)):
         scaled = finite(-F(rate) * d[row])

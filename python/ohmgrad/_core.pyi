@@ -54,8 +54,8 @@ class Tile:
         backward: Mapping[str, Any],
         pulses: Mapping[str, Any],
         seeds: tuple[int, int],
-        count_pulses: bool,
         path: str,
+        count_pulses: bool = False,
     ) -> Tile: ...
     @property
     def d_out(self) -> int: ...

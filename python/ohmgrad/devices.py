@@ -22,22 +22,26 @@ SoftBounds(dw_min=0.01, w_min=-0.5)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from . import _core
 from ._record import Record, Registry, as_floats, settings
 from .response import Grid, Response, Table
 
 __all__ = [
+    "Cell",
     "ConstantStep",
     "Drift",
     "ExponentialResponse",
     "LinearResponse",
+    "OneSided",
     "PowStep",
     "PowerResponse",
+    "ReferenceCell",
     "SoftBounds",
     "SoftBoundsReference",
     "Tabulated",
+    "Vector",
 ]
 
 
@@ -139,7 +143,7 @@ class Device(Response):
         return {"model": type(self).__name__} | Record.describe(self)
 
 
-models: Registry[Device] = Registry("device", inner=settings)
+models: Registry[Any] = Registry("device", inner=settings)
 """The models by name; ``models.names()`` lists them."""
 
 
@@ -323,3 +327,92 @@ class Tabulated(Device):
         Device.__post_init__(self)
         object.__setattr__(self, "q_up", Table.up(self.q_up, self))
         object.__setattr__(self, "q_down", Table.down(self.q_down, self))
+
+
+# ---- cells of several devices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Cell(Record):
+    """A cell of several devices: wherever a device stands, a cell may stand, and every algorithm runs on it.
+
+    ``tile.arrays[name].parameters`` has the values of device i under ``"i.w_max"``, ``"i.dw_up"``, ... The granularity
+    of an array of such cells is what a pulse at zero changes of the weight, in the mean over the devices that take
+    turns. Raises ValueError naming field, value and range; TypeError for another kind of value.
+    """
+
+    devices: tuple[Device, ...] = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        devices = (self.devices,) * 2 if isinstance(self.devices, Device) else self.devices
+        if not isinstance(devices, (tuple, list)) or not all(isinstance(device, Device) for device in devices):
+            raise TypeError(f"devices must be a tuple of devices, got {self.devices!r}")
+        object.__setattr__(self, "devices", tuple(devices))
+        Record.__post_init__(self)
+        _core.validate_device(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """``{"model": name, "devices": [...], ...}``, as the compiled core takes it."""
+        return {"model": type(self).__name__} | Record.describe(self)
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Vector(Cell):
+    """Devices side by side: ``w = sum_i gamma_i w_i`` (aihwkit's vector cell; S. Boybat et al., Nat. Commun. 9, 2018).
+
+    - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
+    - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number
+      ``first_update_idx``), ``"single_sequential"`` (from there on, one after the other), ``"single_random"``.
+
+    Weights that are set go to all devices alike.
+
+    >>> import ohmgrad as og
+    >>> cell = og.devices.Vector((og.devices.SoftBounds(dw_min=0.01), og.devices.SoftBounds(dw_min=0.02)))
+    >>> og.Tile(2, 3, device=cell).granularity()
+    0.015
+    """
+
+    gamma_vec: tuple[float, ...] = ()
+    update_policy: Literal["all", "single_fixed", "single_sequential", "single_random"] = "all"
+    first_update_idx: int = 0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ReferenceCell(Cell):
+    """A device and its reference: ``w = w_0 - w_1``, and only device 0 gets pulses (aihwkit's reference cell).
+
+    - ``devices``: two; one alone stands for both. Weights that are set leave the reference where it is.
+
+    >>> import ohmgrad as og
+    >>> cell = og.devices.ReferenceCell((og.devices.SoftBounds(), og.devices.ConstantStep(dw_min=0.25)))
+    >>> tile = og.Tile(1, 1, device=cell)
+    >>> tile.arrays["weight"].parameters["1.dw_up"]
+    array([[0.25]], dtype=float32)
+    """
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class OneSided(Cell):
+    """Two devices that only go up: ``w = w_0 - w_1``; up pulses raise w_0, down pulses raise w_1 (PCM pairs).
+
+    - ``devices``: two; one alone stands for both.
+    - ``refresh_every``: vectors between two looks at the cells, >= 0; 0: none. A cell whose larger device is above
+      ``refresh_upper_thres * w_max`` and whose smaller one is above ``refresh_lower_thres * w_max`` (0 to 1 each) is
+      programmed anew: the smaller device is reset, the larger one set to ``|w|`` on top of its reset target.
+
+    S. R. Nandakumar et al., Front. Neurosci. 14:406 (2020); names as in aihwkit.
+
+    >>> import ohmgrad as og
+    >>> pcm = og.devices.SoftBounds(dw_min=0.1, w_max=1.0, w_min=0.0)
+    >>> tile = og.Tile(1, 1, device=og.devices.OneSided(pcm, refresh_every=1))
+    >>> tile.arrays["weight"].pulse([[-2]])
+    >>> tile.weights
+    array([[-0.19]], dtype=float32)
+    """
+
+    refresh_every: int = 0
+    refresh_upper_thres: float = 0.75
+    refresh_lower_thres: float = 0.25

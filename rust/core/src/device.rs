@@ -336,6 +336,8 @@ pub(crate) struct Cells {
 pub(crate) const REFERENCE: usize = 4;
 pub(crate) const DECAY: usize = 5;
 pub(crate) const DIFFUSION: usize = 6;
+pub(crate) const RESET: usize = 7;
+pub(crate) const NU: usize = 8;
 pub(crate) const OWN: usize = 9;
 const COMMON_NAMES: [&str; OWN] = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", "reset", "nu"];
 

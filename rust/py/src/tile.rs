@@ -59,7 +59,7 @@ impl Tile {
 #[pymethods]
 impl Tile {
     #[new]
-    #[pyo3(signature = (d_out, d_in, devices, plan, forward, backward, pulses, seeds, count_pulses, path))]
+    #[pyo3(signature = (d_out, d_in, devices, plan, forward, backward, pulses, seeds, path, count_pulses=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -71,8 +71,8 @@ impl Tile {
         backward: &Bound<'_, PyAny>,
         pulses: &Bound<'_, PyAny>,
         seeds: (u64, u64),
-        count_pulses: bool,
         path: String,
+        count_pulses: bool,
     ) -> PyResult<Self> {
         let Value::Map(devices) = setting("devices", devices)? else {
             return Err(PyValueError::new_err("devices is not a mapping, allowed: a device for every array, by name"));

@@ -237,11 +237,6 @@ impl Array {
         &mut self.parts
     }
 
-    /// The device of single cells; the first one of others.
-    pub(crate) fn device(&self) -> &Device {
-        &self.parts[0].device
-    }
-
     /// Mean change of the weight by a pulse at zero.
     pub(crate) fn granularity(&self) -> f64 {
         let each = || self.parts.iter().zip(&self.factors).map(|(part, factor)| f64::from(factor.abs()) * part.device.granularity());
@@ -330,6 +325,11 @@ impl Array {
         }
         Ok(())
     }
+}
+
+/// Refuses settings that make no device and no cell of several.
+pub fn check_device(settings: Value) -> Result<()> {
+    cell(settings).map(|_| ())
 }
 
 type Cell = (Vec<Device>, Vec<f32>, Policy, usize, Option<Refresh>);

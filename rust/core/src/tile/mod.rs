@@ -13,6 +13,7 @@ use crate::pool::{Machine, Pool};
 use crate::pulse::PulseTrain;
 use crate::rng::{Key, Kind, Use};
 use crate::simd::Isa;
+pub use array::check_device;
 use array::{Array, Origin};
 use crossbar::Crossbar;
 
