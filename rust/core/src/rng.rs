@@ -59,6 +59,12 @@ pub(crate) enum Use {
     WriteD = 10,
     /// Diffusion: then ends of mini-batches so far, row; counters (column, 0).
     Diffusion = 11,
+    /// Rounding of a wanted number of pulses, below the train of the vector's error lines: then row; counters (column, 0).
+    RoundCount = 16,
+    /// Rounding of the probability of an input line, below its train; counters (line, 0).
+    RoundX = 17,
+    /// The same of the error lines.
+    RoundD = 18,
 }
 
 /// The finaliser of splitmix64 (Stafford's variant 13).
