@@ -543,6 +543,7 @@ def other_multiplier(key: int, i: Any, n: Any) -> Any:
 def first_ordinal_one(array: Any, call: int) -> None:
     """An update call whose ordinals start at 1."""
     array.call, array.ordinals = call, np.ones(array.values.shape, np.uint32)
+    array.ups = np.zeros(array.values.shape, np.uint32)
 
 
 def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
@@ -588,7 +589,7 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "rounding down": (reference, "rint", lambda _: np.floor),
     "no noise management": (reference, "noise_factor", lambda _: lambda io, x: np.float32(1)),
     "amplifications swapped": (reference, "scale_factors", lambda right: lambda *a: (right(*a)[0], *right(*a)[:0:-1])),
-    "trains at half the rate": (reference, "train", lambda right: lambda key, v, a, bl: right(key, v, a / 2, bl)),
+    "trains at half the rate": (reference, "train", lambda right: lambda key, p, bl: right(key, p / 2, bl)),
     "planes in another order": (reference, "count", lambda right: lambda n: right(n)[::-1]),
     "a transfer late": (reference.Transfer, "due", lambda right: lambda self, b, m, v, n: right(self, b, m, v - 1, n)),
 }
