@@ -52,7 +52,7 @@ impl<'a> Amounts<'a> {
         let vectors: Vec<_> = job.vectors().collect();
         let source = match pulses.pulse_type {
             PulseType::Pulsed => Source::Pulses(pulses.rounding),
-            PulseType::MeanCount | PulseType::DeterministicImplicit => lines(crossbar, pulses, job),
+            PulseType::MeanCount | PulseType::DeterministicImplicit => lines(pulses, job),
             PulseType::RandomIncrement => {
                 let (x, d) = job.trains(machine, pulses);
                 let slots = job.scales(pulses);
@@ -130,7 +130,7 @@ impl<'a> Amounts<'a> {
 }
 
 /// Numbers of the two sides for the types without randomness.
-fn lines(crossbar: &Crossbar, pulses: &PulseTrain, job: &Job) -> Source {
+fn lines(pulses: &PulseTrain, job: &Job) -> Source {
     let scales = job.scales(pulses);
     let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
     let implicit = pulses.pulse_type == PulseType::DeterministicImplicit;
