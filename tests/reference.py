@@ -134,7 +134,7 @@ INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
 PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = range(7)
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
 ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
-WRITE_NOISE, RESET, DRIFT, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
+WRITE_NOISE, RESET, DRIFT_NOISE, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
 PARTS = 2000
 SHOWN = 1 << 32
 
@@ -638,7 +638,7 @@ class Crossbar:
         changed = np.abs(w - self.drift_last) > F(drift["reset_tol"])
         start = np.where(changed, w, self.drift_start)
         time = np.where(changed, ZERO, self.drift_time) + dt
-        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT, operation)
+        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT_NOISE, operation)
         if F(drift["nu_k"]) != ZERO:
             g = (start - F(drift["w_offset"])) / F(drift["wg_ratio"]) + F(drift["g_offset"])
             tiny = F(1.1754943508222875e-38)
@@ -687,7 +687,9 @@ class Array:
             upper, lower = device.get("refresh_upper_thres", 0.75), device.get("refresh_lower_thres", 0.25)
             self.thresholds = F(upper), F(lower)
         single = n == 1 and self.factors[0] == ONE
-        keys = [(draw, self.run)] if single else [(child(draw, PARTS + i), child(self.run, PARTS + i)) for i in range(n)]
+        keys = (
+            [(draw, self.run)] if single else [(child(draw, PARTS + i), child(self.run, PARTS + i)) for i in range(n)]
+        )
         self.parts = [Crossbar(part, shape, *key) for part, key in zip(devices, keys, strict=True)]
         self.granularity = self.parts[0].granularity if single else self.mean_granularity()
         for part in self.parts:
@@ -795,7 +797,9 @@ def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: 
 Keys = list[tuple[int, int]]
 
 
-def change(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, route: str = "both") -> None:
+def change(
+    array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, route: str = "both"
+) -> None:
     """`values -= rate d x^T` of several vectors, one after the other, by the pulse type that is set.
 
     `keys` are the streams of the trains of each vector's `x` and `d` lines. `route` "up" leaves the up pulses alone,

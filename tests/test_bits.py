@@ -90,7 +90,7 @@ def assert_same_state(tiles: Both) -> None:
     state = core.state()
     for name, array in spec.arrays.items():
         for index, part in enumerate(array.parts):
-            prefix = name if len(array.parts) == 1 else f"{name}.{index}"
+            prefix = name if array.factors == [1.0] else f"{name}.{index}"
             parts = {"values": part.values}
             if part.write_noise > 0:
                 parts["apparent"] = part.apparent

@@ -32,6 +32,7 @@ class PulseCounts(NamedTuple):
     up: Counts
     down: Counts
 
+
 # lines are numbered in 32 bits
 _LINES = 1 << 31
 
