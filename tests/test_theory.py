@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,72 @@ def test_T_TH_3_the_rate_does_not_matter(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_T_TH_5_the_lower_bound_has_the_factor_one(engine: str) -> None:
+    optimum, rate = 0.2, 0.01
+    # one coordinate, and four that share the variance
+    dimensions = np.array([1, 4])
+    sigma = 0.1 / np.sqrt(dimensions)
+    rng = np.random.default_rng(5)
+
+    def gradient(w: Floats) -> Floats:
+        u = rng.random((1, PAIRS))
+        u = np.concatenate([u, 1 - u], axis=1)
+        return w - optimum + theory.two_point_noise(w, u, sigma=sigma[:, None], tau=1.0)
+
+    # relaxation takes 1 / (1.05 rate) = 95 steps: the first 1000 leave exp(-10)
+    run = analog_sgd(engine, LinearResponse(tau=1.0), gradient, replicas(optimum, groups=2), rate)
+    moments = theory.time_average((np.stack([w, (w - optimum) ** 2]) for w in run), steps=4000, discard=1000)
+    (w, squares), (error, _) = estimate(moments)
+    slope = w - optimum
+    exact = 0.1**2 * np.array([theory.asymptotic_error_linear([[v]], tau=1.0) for v in w])
+    assert exact[0] == pytest.approx(3.41e-4, abs=5e-6)
+    # the mean step has the curvature -4 w; times the variance of the weight, rate sigma^2 / 2, it shifts the mean by
+    # 0.2 rate sigma^2
+    tolerance = dimensions * 2 * np.abs(slope) * (5 * error + 0.2 * rate * sigma**2)
+    assert (np.abs(dimensions * slope**2 - exact) < tolerance).all()
+    # which is far from the 4 sigma^2 S that W24 prints
+    assert (tolerance < 0.04 * exact).all()
+    # the mean of the square has that variance on top, to the 5 % by which the stiffness differs from one
+    np.testing.assert_allclose(squares - slope**2, rate * sigma**2 / 2, rtol=0.15)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_T_TH_7_drift_at_the_optimum(engine: str) -> None:
+    # exact in float32, so that a tile starts at the optimum
+    w, sigma, tau = 0.3125, 0.5, 2.0
+    device, start = LinearResponse(tau=tau), replicas(w)
+    noise = noisy(optimum=w, sigma=sigma)
+    drift = -sigma * ABS_NORMAL * w / tau
+
+    def step(first: Callable[[], Floats]) -> tuple[float, float]:
+        # 100 first steps with noise of their own; rounding of a tile is 2^-26 = 1.5e-8 each, at random
+        return estimate(np.mean([first() - w for _ in range(100)], axis=0))
+
+    def tiki_taka(fast_rate: float, slow_rate: float) -> Floats:
+        if engine == "theory":
+            run = theory.simulate_residual_learning(
+                device, device, noise, start, gamma=0.0, fast_rate=fast_rate, slow_rate=slow_rate
+            )
+            return next(run).slow
+        algorithm = og.TikiTaka(
+            gamma=0.0, fast_lr=fast_rate, transfer_lr=slow_rate, scale_transfer_lr=False, n_reads_per_transfer=0
+        )
+        tile = og.Tile(start.size, 1, device=device, algorithm=algorithm, pulses=ANALOG)
+        return next(on_tile(tile, noise, start, lr=1.0))
+
+    for rate in (0.05, 0.1):
+        moved, error = step(lambda rate=rate: next(analog_sgd(engine, device, noise, start, rate)))
+        # of |noise|, whose standard deviation is 3/4 of its mean: 0.34 % of 50 000 pairs
+        assert 5 * error < 0.02 * rate * abs(drift)
+        assert abs(moved - rate * drift) < 5 * error + 1e-9
+        # P goes from zero to -alpha noise, W from the optimum by beta P F - beta |P| G(W)
+        for slow_rate in (0.1, 0.2):
+            moved, error = step(lambda rate=rate, slow_rate=slow_rate: tiki_taka(rate, slow_rate))
+            assert 5 * error < 0.02 * rate * slow_rate * abs(drift)
+            assert abs(moved - rate * slow_rate * drift) < 5 * error + 1e-9
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_T_TH_6_scaling_of_the_asymptotic_error(engine: str) -> None:
     sigma = np.array([0.0125, 0.025, 0.05])
 
@@ -337,6 +404,61 @@ def test_T_TH_12_noise_alone_drives_to_the_symmetric_point(c: float, engine: str
         if step == 500:
             break
     assert mean == pytest.approx(c, abs=0.015)
+
+
+# ---- least squares without noise
+
+
+@cache
+def least_squares() -> tuple[Floats, Floats]:
+    """`A` `[80, 20]` and the weights `[20]`, up to 1.04, that solve `A w = b` exactly; the loss is `|A w - b|^2 / 160`."""
+    rng = np.random.default_rng(14)
+    return rng.standard_normal((80, 20)), 0.5 * rng.standard_normal(20)
+
+
+def test_T_TH_14_without_gradient_noise_analog_sgd_is_exact() -> None:
+    device, (a, optimum) = LinearResponse(tau=3.0), least_squares()
+    hessian = a.T @ a / 80
+    start, lipschitz = np.zeros(20), np.linalg.eigvalsh(hessian).max()
+    loss = optimum @ hessian @ optimum / 2
+    run = theory.simulate_analog_sgd(device, lambda w: hessian @ (w - optimum), start, rate=1 / lipschitz)
+    path = np.array([start, *islice(run, 1000)])
+    gradients = (path - optimum) @ hessian
+    # the rate of W24 Thm. 6 and W25 Thm. 9 at F_max = 1, and its source, the descent in the weighted norm
+    norms = theory.weighted_norm(gradients, theory.saturation(device, path))
+    assert (norms**2).sum() <= 2 * lipschitz * loss
+    for k in (10, 100, 1000):
+        least = theory.saturation(device, path[:k]).min()
+        assert theory.mean_squared_gradient(gradients[:k]) <= 2 * lipschitz * loss / (k * least)
+    # the slowest of the 20 directions shrinks by 1 - 0.25 / 1.9 in a step, in 200 steps by 1e-12
+    assert (np.abs(path) < 3).all()
+    assert ((path[-1] - optimum) ** 2).sum() < 1e-20
+
+
+def test_T_TH_14_in_pulses_it_stops_at_a_floor_of_the_order_of_their_size() -> None:
+    a, optimum = least_squares()
+
+    def floor(dw_min: float, seed: int) -> float:
+        tile = og.Tile(1, 20, device=LinearResponse(tau=3.0, dw_min=dw_min), seed=seed)
+        squares = []
+        for _ in range(1000):
+            wrong = tile.weights[0] - optimum
+            squares.append((wrong**2).sum())
+            tile.update(a, (a @ wrong / 80)[:, None], lr=0.2)
+        return float(np.sqrt(np.mean(squares[300:])))
+
+    size = np.array([0.002, 0.001, 0.0005])
+    floors = np.array([[floor(dw_min, seed) for seed in range(12)] for dw_min in size])
+    assert (floors > 5 * size[:, None]).all()
+    # In units of dw_min all is the same, errors, gradients, pulses and their noise, but for the change of the response
+    # over the error: 0.024 / tau = 0.8 % at most, from which the slope changes by less than 0.01.
+    mean, error = floors.mean(axis=1), floors.std(axis=1, ddof=1) / np.sqrt(12)
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        span = np.log(size[one] / size[other])
+        slope = np.log(mean[one] / mean[other]) / span
+        slope_error = np.hypot(error[one] / mean[one], error[other] / mean[other]) / span
+        assert slope_error < 0.06
+        assert abs(slope - 1) < 5 * slope_error + 0.01
 
 
 # ---- Residual Learning
@@ -526,7 +648,7 @@ def test_values_out_of_range_are_named() -> None:
         theory.first_order_stationary_point(device, 0.3, 0.5, curvature=0.0)
     with pytest.raises(ValueError, match=r"trajectory must have the shape \[steps, weights\], both >= 1, got \[2\]"):
         theory.asymptotic_error(device, [0.0, 0.5])
-    with pytest.raises(ValueError, match=r"trajectory must stay between -0.5 and 0.5, got .w. = 0.75"):
+    with pytest.raises(ValueError, match=r"trajectory must stay between -0.5 and 0.5, got 0.75"):
         theory.asymptotic_error_linear([[0.75]], tau=0.5)
     with pytest.raises(ValueError, match="tau must be finite and > 0, got 0"):
         theory.asymptotic_error_linear([[0.0]], tau=0.0)
