@@ -367,8 +367,8 @@ def penalty(device: Device, w: ArrayLike) -> Floats:
 
     In the mean Analog SGD descends on ``f(w) + E|noise| R_c(w)``, in place of the loss ``f``. For a linear response
     with its symmetric point at zero it is ``w^2 / (2 tau)``. ``w`` are weights inside the bounds, of any shape. By
-    Gauss-Legendre quadrature with 100 nodes: exact to rounding for smooth responses, to about 1e-4 of the range for
-    tables. ValueError for a device without a symmetric point.
+    Gauss-Legendre quadrature with 100 nodes: exact to rounding for a smooth response, to about 1e-5 for a table, which
+    has kinks. ValueError for a device without a symmetric point.
 
     >>> from ohmgrad import theory
     >>> from ohmgrad.devices import LinearResponse
