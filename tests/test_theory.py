@@ -96,6 +96,38 @@ def analog_sgd(engine: str, device: Any, gradient: Gradient, start: Floats, rate
     return on_tile(og.Tile(start.size, 1, device=device, pulses=ANALOG), gradient, start, rate)
 
 
+def residual_run(
+    engine: str,
+    fast: Any,
+    slow: Any,
+    gradient: Gradient,
+    start: Floats,
+    *,
+    gamma: float,
+    fast_rate: float,
+    slow_rate: float,
+    reference: float = 0.0,
+) -> Iterator[Floats]:
+    """The weights of Residual Learning, of Tiki-Taka for `gamma = 0`; a tile knows the reference from its device."""
+    if engine == "theory":
+        states = theory.simulate_residual_learning(
+            fast,
+            slow,
+            gradient,
+            start,
+            gamma=gamma,
+            fast_rate=fast_rate,
+            slow_rate=slow_rate,
+            reference=reference,
+        )
+        return (state.weight for state in states)
+    algorithm = og.ResidualLearning(
+        gamma=gamma, fast_lr=fast_rate, transfer_lr=slow_rate, scale_transfer_lr=False, n_reads_per_transfer=0
+    )
+    tile = og.Tile(start.size, 1, device={"fast": fast, "slow": slow}, algorithm=algorithm, pulses=ANALOG)
+    return on_tile(tile, gradient, start, lr=1.0)
+
+
 # ---- one step
 
 
@@ -352,36 +384,24 @@ def test_T_TH_5_the_lower_bound_has_the_factor_one(engine: str) -> None:
 def test_T_TH_7_drift_at_the_optimum(engine: str) -> None:
     # exact in float32, so that a tile starts at the optimum
     w, sigma, tau = 0.3125, 0.5, 2.0
-    device, start = LinearResponse(tau=tau), replicas(w)
-    noise = noisy(optimum=w, sigma=sigma)
+    device, noise, start = LinearResponse(tau=tau), noisy(optimum=w, sigma=sigma), replicas(w)
     drift = -sigma * ABS_NORMAL * w / tau
 
-    def step(first: Callable[[], Floats]) -> tuple[float, float]:
+    def check(run: Callable[[], Iterator[Floats]], expected: float) -> None:
         # 100 first steps with noise of their own; rounding of a tile is 2^-26 = 1.5e-8 each, at random
-        return estimate(np.mean([first() - w for _ in range(100)], axis=0))
-
-    def tiki_taka(fast_rate: float, slow_rate: float) -> Floats:
-        if engine == "theory":
-            run = theory.simulate_residual_learning(
-                device, device, noise, start, gamma=0.0, fast_rate=fast_rate, slow_rate=slow_rate
-            )
-            return next(run).slow
-        algorithm = og.TikiTaka(
-            gamma=0.0, fast_lr=fast_rate, transfer_lr=slow_rate, scale_transfer_lr=False, n_reads_per_transfer=0
-        )
-        tile = og.Tile(start.size, 1, device=device, algorithm=algorithm, pulses=ANALOG)
-        return next(on_tile(tile, noise, start, lr=1.0))
+        moved, error = estimate(np.mean([next(run()) - w for _ in range(100)], axis=0))
+        # the standard deviation of |noise| is 3/4 of its mean: 0.34 % of 50 000 pairs
+        assert 5 * error < 0.02 * abs(expected)
+        assert abs(moved - expected) < 5 * error + 1e-9
 
     for rate in (0.05, 0.1):
-        moved, error = step(lambda rate=rate: next(analog_sgd(engine, device, noise, start, rate)))
-        # of |noise|, whose standard deviation is 3/4 of its mean: 0.34 % of 50 000 pairs
-        assert 5 * error < 0.02 * rate * abs(drift)
-        assert abs(moved - rate * drift) < 5 * error + 1e-9
-        # P goes from zero to -alpha noise, W from the optimum by beta P F - beta |P| G(W)
-        for slow_rate in (0.1, 0.2):
-            moved, error = step(lambda rate=rate, slow_rate=slow_rate: tiki_taka(rate, slow_rate))
-            assert 5 * error < 0.02 * rate * slow_rate * abs(drift)
-            assert abs(moved - rate * slow_rate * drift) < 5 * error + 1e-9
+        check(partial(analog_sgd, engine, device, noise, start, rate), rate * drift)
+        # P goes from zero to -alpha noise, W from the optimum by beta P F - beta |P| G(W): of order alpha beta
+        for transfer in (0.1, 0.2):
+            rates = {"fast_rate": rate, "slow_rate": transfer}
+            check(
+                partial(residual_run, engine, device, device, noise, start, gamma=0.0, **rates), rate * transfer * drift
+            )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -605,20 +625,18 @@ def residual_learning(
 @cache
 def _residual_learning(engine: str, c: float, gamma: float, rate: float, subtract: bool) -> tuple[float, float]:
     fast, slow = LinearResponse(tau=1.0, c=c, subtract_symmetry_point=subtract), LinearResponse(tau=1.0)
-    start, steps = replicas(0.3), round(60 / rate)
-    run: Iterator[Floats]
-    if engine == "theory":
-        reference = fast.symmetric_point if subtract else 0.0
-        states = theory.simulate_residual_learning(
-            fast, slow, noisy(), start, gamma=gamma, fast_rate=rate, slow_rate=rate / 10, reference=reference
-        )
-        run = (state.weight for state in states)
-    else:
-        algorithm = og.ResidualLearning(
-            gamma=gamma, fast_lr=rate, transfer_lr=rate / 10, scale_transfer_lr=False, n_reads_per_transfer=0
-        )
-        tile = og.Tile(start.size, 1, device={"fast": fast, "slow": slow}, algorithm=algorithm, pulses=ANALOG)
-        run = on_tile(tile, noisy(), start, lr=1.0)
+    steps = round(60 / rate)
+    run = residual_run(
+        engine,
+        fast,
+        slow,
+        noisy(),
+        replicas(0.3),
+        gamma=gamma,
+        fast_rate=rate,
+        slow_rate=rate / 10,
+        reference=fast.symmetric_point if subtract else 0.0,
+    )
     weight, error = estimate(theory.time_average(run, steps=steps, discard=2 * steps // 3))
     return weight - 0.3, error
 
@@ -709,6 +727,43 @@ def test_T_TH_13_the_bias_does_not_depend_on_gamma(gamma: float, engine: str) ->
     bias, error = residual_learning(engine, c=0.2, gamma=gamma)
     assert error < 1e-4
     assert abs(bias - m) < 0.006
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("ratio", [8.0, 0.5])
+def test_T_TH_19_noise_damps_tiki_taka(ratio: float, engine: str) -> None:
+    device, sigma, rate, steps = LinearResponse(tau=1.0), 0.5, 0.02, 1000
+    # with gamma = 0 the forgetting of the fast array, rate E|noise| / tau, is all there is against an oscillation of
+    # frequency sqrt(rate * transfer); its square is four times that of the frequency at the critical transfer
+    forgets = rate * theory.symmetric_point_rate(device, sigma)
+    transfer = ratio * forgets**2 / (4 * rate)
+    gradient, start = noisy(optimum=0.0, sigma=sigma), replicas(0.1)
+    run = residual_run(engine, device, device, gradient, start, gamma=0.0, fast_rate=rate, slow_rate=transfer)
+    p, variance, w, least = 0.0, 0.0, 0.1, 0.1
+    for step, weights in enumerate(islice(run, steps), start=1):
+        p -= rate * (w + theory.folded_normal_mean(w, sigma).item() * p)
+        variance = (1 - forgets) ** 2 * variance + (rate * sigma) ** 2
+        w += transfer * (p - theory.folded_normal_mean(p, np.sqrt(variance)).item() * w)
+        mean, error = estimate(weights)
+        # the covariance of |P| and W is left out: less than transfer * 0.08 * 0.045 a step, for 1 / forgets = 125 steps
+        assert abs(mean - w) < 5 * error + 0.002, step
+        least = min(least, mean)
+    # damping of 1 / sqrt(ratio) of the critical one: overshoots by exp(-pi / sqrt(ratio - 1)) = 30 %, or not at all
+    assert least < -0.025 if ratio > 1 else least > 0
+
+
+def test_T_TH_19_without_noise_tiki_taka_oscillates() -> None:
+    device, fast_rate, slow_rate = LinearResponse(tau=1.0), 0.02, 0.005
+    run = residual_run(
+        "theory", device, device, lambda w: w, np.array([0.02]), gamma=0.0, fast_rate=fast_rate, slow_rate=slow_rate
+    )
+    w = np.array([w[0] for w in islice(run, 3000)])
+    half_periods = np.diff(np.flatnonzero(np.diff(np.sign(w))))
+    assert half_periods.size == 9
+    # to a step of 314
+    np.testing.assert_allclose(half_periods, np.pi / np.sqrt(fast_rate * slow_rate), atol=1)
+    # it forgets by its own gradient alone: at a rate of 0.02 * 0.02, a 16th of its frequency
+    assert np.abs(w[-700:]).max() > 0.7 * 0.02
 
 
 def test_spread_of_the_fast_array() -> None:
