@@ -200,8 +200,8 @@ def two_point_noise(w: ArrayLike, uniform: ArrayLike, *, sigma: ArrayLike, tau: 
     >>> theory.two_point_noise(0.6, [0.1, 0.3], sigma=1.0, tau=1.0)
     array([ 2. , -0.5])
     """
-    _require_not_negative("sigma", sigma)
-    _require_positive("tau", tau)
+    _require_not_negative(sigma=sigma)
+    _require_positive(tau=tau)
     at = np.asarray(w, dtype=np.float64)
     _require_inside("w", at, tau)
     p = (1 - at / tau) / 2
@@ -225,7 +225,7 @@ def simulate_analog_sgd(
     >>> [float(w[0]) for w in islice(run, 3)]
     [0.25, 0.34375, 0.39501953125]
     """
-    _require_not_negative("rate", rate)
+    _require_not_negative(rate=rate)
     return _analog_sgd(device, gradient, np.asarray(start, dtype=np.float64), rate, update)
 
 
@@ -279,8 +279,7 @@ def simulate_residual_learning(
     >>> round(float(state.weight[0]), 6)
     0.5
     """
-    for name, value in (("gamma", gamma), ("fast_rate", fast_rate), ("slow_rate", slow_rate)):
-        _require_not_negative(name, value)
+    _require_not_negative(gamma=gamma, fast_rate=fast_rate, slow_rate=slow_rate)
     w = np.asarray(start, dtype=np.float64)
     p = np.broadcast_to(np.asarray(reference if start_fast is None else start_fast, dtype=np.float64), w.shape)
     return _residual_learning(fast, slow, gradient, p, w, gamma, fast_rate, slow_rate, reference, update)
@@ -341,7 +340,7 @@ def folded_normal_mean(m: ArrayLike, sigma: ArrayLike) -> Floats:
     array([0.797885, 1.      , 1.166631])
     """
     mean, spread = np.asarray(m, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     z = mean / np.where(spread > 0, spread, 1.0)
     smooth = spread * _ABS_NORMAL * np.exp(-z * z / 2) + mean * np.asarray(_erf(z / math.sqrt(2)), dtype=np.float64)
     return np.asarray(np.where(spread > 0, smooth, np.abs(mean)))
@@ -440,8 +439,8 @@ def first_order_stationary_point(device: Device, optimum: float, sigma: float, *
     >>> round(theory.first_order_stationary_point(LinearResponse(tau=1.0), 0.3, 0.5), 6)
     0.214448
     """
-    _require_not_negative("sigma", sigma)
-    _require_positive("curvature", curvature)
+    _require_not_negative(sigma=sigma)
+    _require_positive(curvature=curvature)
     penalty = penalty_curvature(device) * sigma * _ABS_NORMAL
     return (curvature * optimum + penalty * device.symmetric_point) / (curvature + penalty)
 
@@ -459,7 +458,7 @@ def residual_bias(device: Device, sigma: float) -> float:
     >>> round(theory.residual_bias(LinearResponse(tau=1.0, c=0.2), sigma=0.5), 4)
     0.0808
     """
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     up, down = device.q_up(0.0), device.q_down(0.0)
     if not (up > 0 and down > 0):
         raise ValueError(f"device must have q_up(0) > 0 and q_down(0) > 0, got {up} and {down}")
@@ -481,8 +480,7 @@ def residual_spread(device: Device, sigma: float, *, gamma: float, rate: float, 
     >>> round(theory.residual_spread(LinearResponse(tau=1.0), 0.5, gamma=0.4, rate=0.02), 4)
     0.0446
     """
-    for name, value in (("sigma", sigma), ("gamma", gamma), ("rate", rate), ("curvature", curvature)):
-        _require_not_negative(name, value)
+    _require_not_negative(sigma=sigma, gamma=gamma, rate=rate, curvature=curvature)
     stiffness = gamma * curvature + penalty_curvature(device) * sigma * _ABS_NORMAL
     if stiffness <= 0:
         raise ValueError(f"sigma or gamma * curvature must be > 0, got {sigma} and {gamma * curvature}")
@@ -505,7 +503,7 @@ def residual_learning_error(
     >>> [round(theory.residual_learning_error(device, device, 0.3, 0.5, gamma=0.4, rate=r), 4) for r in (0.02, 0.005)]
     [-0.0053, -0.0027]
     """
-    _require_positive("curvature", curvature)
+    _require_positive(curvature=curvature)
     spread = residual_spread(fast, sigma, gamma=gamma, rate=rate, curvature=curvature)
     mean = spread * float(penalty_slope(slow, optimum))
     return -penalty_curvature(fast) * sigma * _ABS_NORMAL * mean / curvature
@@ -523,7 +521,7 @@ def symmetric_point_rate(device: Device, sigma: float) -> float:
     >>> round(theory.symmetric_point_rate(LinearResponse(tau=2.0, c=0.2), sigma=0.5), 6)
     0.199471
     """
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     return float(sigma * _ABS_NORMAL * _derivative(device, device.G, _symmetric_point(device)))
 
 
@@ -577,9 +575,8 @@ def pulsed_error(device: Device, sigma: float, *, rate: float, curvature: float 
     >>> [round(theory.pulsed_error(LinearResponse(dw_min=d), 0.5, rate=0.01), 6) for d in (0.0001, 0.001, 0.01)]
     [0.000908, 0.001036, 0.002319]
     """
-    for name, value in (("sigma", sigma), ("rate", rate)):
-        _require_not_negative(name, value)
-    _require_positive("curvature", curvature)
+    _require_not_negative(sigma=sigma, rate=rate)
+    _require_positive(curvature=curvature)
     noise, f = sigma * _ABS_NORMAL, device.F(_symmetric_point(device))
     cycle = device.dw_min_std**2 * (f**2 if device.mult_noise else 1.0)
     variance = rate * (sigma * f) ** 2 + device.dw_min * noise * (f**2 + cycle)
@@ -616,7 +613,7 @@ def weighted_norm(values: ArrayLike, weights: ArrayLike) -> Floats:
     >>> theory.weighted_norm([[3.0, 4.0], [3.0, 4.0]], [[1.0, 1.0], [0.0, 0.25]])
     array([5., 2.])
     """
-    _require_not_negative("weights", weights)
+    _require_not_negative(weights=weights)
     return np.asarray(np.sqrt((np.asarray(weights, np.float64) * np.asarray(values, np.float64) ** 2).sum(axis=-1)))
 
 
@@ -647,7 +644,7 @@ def residual_learning_metric(
     >>> theory.residual_learning_metric([[0.5]], [[1.0]], [[0.0]], optimum=[1.0], gamma=0.5)
     2.25
     """
-    _require_positive("gamma", gamma)
+    _require_positive(gamma=gamma)
     g, p, w = (_trajectory(v, n) for v, n in ((gradients, "gradients"), (fast, "fast"), (slow, "slow")))
     left = np.asarray(optimum, dtype=np.float64) - w
     return float((g**2 + (p - left / gamma) ** 2 + left**2).sum(axis=1).mean())
@@ -678,7 +675,7 @@ def asymptotic_error_linear(trajectory: ArrayLike, tau: float) -> float:
     >>> round(theory.asymptotic_error_linear([[0.0, 0.5], [-0.5, 0.0]], tau=1.0), 6)
     0.333333
     """
-    _require_positive("tau", tau)
+    _require_positive(tau=tau)
     w = _trajectory(trajectory)
     _require_inside("trajectory", w, tau)
     r = ((w / tau) ** 2).max(axis=1)
@@ -727,12 +724,14 @@ def _require_inside(name: str, w: Floats, tau: float) -> None:
         raise ValueError(f"{name} must stay between -{tau} and {tau}, got {float(w[~inside].flat[0])}")
 
 
-def _require_not_negative(name: str, value: ArrayLike) -> None:
-    values = np.asarray(value, dtype=np.float64)
-    if not ((values >= 0) & np.isfinite(values)).all():
-        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+def _require_not_negative(**values: ArrayLike) -> None:
+    for name, value in values.items():
+        numbers = np.asarray(value, dtype=np.float64)
+        if not ((numbers >= 0) & np.isfinite(numbers)).all():
+            raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
 
 
-def _require_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be finite and > 0, got {value!r}")
