@@ -28,14 +28,13 @@ class PulseTrain(Record):
     - ``"mean_count"``: without randomness ``n = rint(BL p)`` pulses on each line and ``rint(n_x n_d / BL)`` at a cell.
     - ``"deterministic_implicit"``: without randomness ``rint(BL p_x p_d)`` pulses, the probabilities rounded to
       ``x_res_implicit`` and ``d_res_implicit`` beforehand.
-    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, made whole by ``rounding`` and at most 16384
-      (arXiv 2502.06309, sections 2 and 4: ``n = ceil(|Dw| / g)``). Its distance from ``"analog_update"`` is
-      ``O(g) + O(Dw^2)`` and, from cycle noise ``s``, ``sqrt(g |Dw|) s``.
-    - ``"analog_update"``: the mathematical update ``w + Dw F(w) - |Dw| G(w)``, clipped (arXiv 2502.06309; arXiv
-      2406.12774, eq. 8).
-    - ``"random_increment"``: the mathematical update of the random increment ``-+ g N``, ``N`` the coincidences of the
-      stochastic trains: it has the mean ``Dw`` and a variance of order ``lr g``, but no cycle noise (the discretisation
-      error of arXiv 2510.02516, lemma 1).
+    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, made whole by ``rounding`` and at most 16384.
+      Its distance from ``"analog_update"`` is ``O(g) + O(Dw^2)`` and, with cycle noise ``s``, ``sqrt(g |Dw|) s``
+      (arXiv 2502.06309, theorem 4, with ``rounding="ceil"``; arXiv 2406.12774, eq. 20).
+    - ``"analog_update"``: the mathematical update ``w + Dw F(w) - |Dw| G(w)``, clipped (arXiv 2502.06309).
+    - ``"random_increment"``: the mathematical update of ``g N`` in the direction of ``Dw``, ``N`` the coincidences of
+      the stochastic trains: its mean is ``Dw``, its variance of order ``lr g``, and there is no cycle noise (the
+      discretisation error of arXiv 2510.02516, lemma 1).
     - ``"none_with_device"``, ``"none"``: ``w + Dw``, clipped to the cell's bounds or not.
 
     The fields of trains, which ``mean_count`` and ``deterministic_implicit`` use too:
@@ -109,7 +108,7 @@ class PulseTrain(Record):
 
     @classmethod
     def single(cls, **overrides: Any) -> PulseTrain:
-        """One slot without management, the write of buffered algorithms: a pulse where ``lr |x_j d_i| >= g``.
+        """One slot without management, as buffered algorithms write: a line fires once, or not, with ``p`` as above.
 
         ``overrides`` are fields of :class:`PulseTrain`.
 
