@@ -41,7 +41,8 @@ class PulseTrain(Record):
 
     - ``desired_bl``: slots of a train (the most there may be, with ``update_bl_management``), 1 to 16384.
     - ``fixed_bl``: False lets a train without ``update_bl_management`` grow to ``ceil(lr / g)`` slots with
-      ``A = B = 1`` where ``desired_bl`` slots cannot hold the learning rate, up to 16384.
+      ``A = B = 1`` where ``desired_bl`` slots cannot hold the learning rate, up to 16384. As in aihwkit,
+      ``update_management`` still clips the errors of vectors that need more than ``desired_bl``.
     - ``update_management``: balance the probabilities of the two sides by the ratio of ``max |x|`` and ``max |d|``.
     - ``update_bl_management``: shorten the train to ``ceil(lr max|x| max|d| / g)`` slots; with it the sides are
       balanced too.
