@@ -28,7 +28,7 @@ class PulseTrain(Record):
     - ``"mean_count"``: without randomness ``n = rint(BL p)`` pulses on each line and ``rint(n_x n_d / BL)`` at a cell.
     - ``"deterministic_implicit"``: without randomness ``rint(BL p_x p_d)`` pulses, the probabilities rounded to
       ``x_res_implicit`` and ``d_res_implicit`` beforehand.
-    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, made whole by ``rounding`` and at most 16384.
+    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, whole by ``rounding``, at most 16384.
       Its distance from ``"analog_update"`` is ``O(g) + O(Dw^2)`` and, with cycle noise ``s``, ``sqrt(g |Dw|) s``
       (arXiv 2502.06309, theorem 4, with ``rounding="ceil"``; arXiv 2406.12774, eq. 20).
     - ``"analog_update"``: the mathematical update ``w + Dw F(w) - |Dw| G(w)``, clipped (arXiv 2502.06309).
@@ -97,7 +97,7 @@ class PulseTrain(Record):
 
     @classmethod
     def unmanaged(cls, **overrides: Any) -> PulseTrain:
-        """The original scheme: 10 slots, ``A = B``, no management (T. Gokmen, Y. Vlasov, Front. Neurosci. 10:333, 2016).
+        """The original scheme: 10 slots, no management (T. Gokmen, Y. Vlasov, Front. Neurosci. 10:333, 2016).
 
         ``overrides`` are fields of :class:`PulseTrain`.
 
