@@ -6,7 +6,7 @@ use crate::fields::Value;
 use crate::pool::{Machine, Pool};
 use crate::rng::{Key, Use};
 use crate::simd::Isa;
-use crate::tile::array::Array;
+use crate::tile::crossbar::Crossbar;
 
 const TYPES: [&str; 8] =
     ["stochastic", "mean_count", "deterministic_implicit", "pulsed", "analog_update", "random_increment", "none_with_device", "none"];
@@ -24,29 +24,29 @@ fn pulses(pulse_type: &str, increment: &str) -> PulseTrain {
 }
 
 /// A crossbar of cells that are all alike.
-fn array(model: &str, noise: f64) -> Array {
+fn crossbar(model: &str, noise: f64) -> Crossbar {
     let settings = [("model", Value::Text(model.into())), ("dw_min", Value::Real(1.0 / 1024.0)), ("dw_min_std", Value::Real(noise))];
-    Array::new("weight", Device::new(map(&settings)).unwrap(), SHAPE, (1, 2), "test", 0)
+    Crossbar::new("weight", Device::new(map(&settings)).unwrap(), SHAPE, (1, 2), "test", 0)
 }
 
 fn numbers(key: u64, n: usize) -> Vec<f32> {
     (0..n as u32).map(|i| Key(key).normal(i, 0)).collect()
 }
 
-fn keys(array: &Array) -> Vec<Keys> {
-    (0..VECTORS as u64).map(|b| Keys { x: array.run.of(Use::TrainX).child(b), d: array.run.of(Use::TrainD).child(b) }).collect()
+fn keys(crossbar: &Crossbar) -> Vec<Keys> {
+    (0..VECTORS as u64).map(|b| Keys { x: crossbar.run.of(Use::TrainX).child(b), d: crossbar.run.of(Use::TrainD).child(b) }).collect()
 }
 
 /// What an update left, and its tally.
 fn run(model: &str, noise: f64, pulses: &PulseTrain, jobs: &[Job]) -> (Vec<f32>, Tally) {
     let pool = Pool::new(1).unwrap();
     let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
-    let mut array = array(model, noise);
-    let mut tally = Tally { n: vec![0; array.values.len()], up: Some(vec![0; array.values.len()]) };
+    let mut crossbar = crossbar(model, noise);
+    let mut tally = Tally { n: vec![0; crossbar.values.len()], up: Some(vec![0; crossbar.values.len()]) };
     for job in jobs {
-        update(machine, &mut array, pulses, job, Some(&mut tally));
+        update(machine, &mut crossbar, pulses, job, Some(&mut tally));
     }
-    (array.values, tally)
+    (crossbar.values, tally)
 }
 
 /// The job of these tests, to be varied.
@@ -59,7 +59,7 @@ struct Input {
 impl Input {
     fn new() -> Self {
         let [rows, columns] = SHAPE;
-        Self { x: numbers(1, VECTORS * columns), d: numbers(2, VECTORS * rows), keys: keys(&array("ConstantStep", 0.0)) }
+        Self { x: numbers(1, VECTORS * columns), d: numbers(2, VECTORS * rows), keys: keys(&crossbar("ConstantStep", 0.0)) }
     }
 
     fn job(&self) -> Job<'_> {
@@ -200,8 +200,8 @@ fn a_tally_changes_nothing() {
     each_type(|pulses, rate, what| {
         let counted = run("SoftBounds", 0.3, pulses, &[Job { rate, ..input.job() }]);
         let pool = Pool::new(1).unwrap();
-        let mut array = array("SoftBounds", 0.3);
-        update(Machine { isa: Isa::Portable, pool: &pool }, &mut array, pulses, &Job { rate, ..input.job() }, None);
-        assert_eq!(array.values, counted.0, "{what}");
+        let mut crossbar = crossbar("SoftBounds", 0.3);
+        update(Machine { isa: Isa::Portable, pool: &pool }, &mut crossbar, pulses, &Job { rate, ..input.job() }, None);
+        assert_eq!(crossbar.values, counted.0, "{what}");
     });
 }
