@@ -5,7 +5,7 @@
 //! over cuts, so where a call is cut leaves no trace.
 
 use super::{Every, Place, Plan, Term, Transfer};
-use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
+use crate::mvm::{Matrix, Mean, ReadChain, Streams, abs_max, product};
 use crate::pool::Machine;
 use crate::pulse::kernel::{self, Coincidences};
 use crate::pulse::trains::{SLOTS, Side, Trains};
@@ -222,17 +222,16 @@ impl Executor<'_> {
 
     fn read_array(&self, array: &Array, event: &Event, transfer: &Transfer, chain: &ReadChain, line: usize) -> Vec<f32> {
         let key = |purpose: Use| array.run.of(purpose).child(event.transfer as u64).child(event.number).child(line as u64);
-        if transfer.io.inp_noise > 0.0 && !transfer.io.is_perfect {
-            // Noise on the silent lines lets every column through.
+        if transfer.io.needs_whole_row() {
             let values: Vec<f32> = (0..array.values.len()).map(|at| array.seen(at)).collect();
             let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward: true };
             let mut x = vec![0.0; self.columns];
             x[line] = 1.0;
-            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0 };
-            return product(self.machine, &transfer.io, matrix, &x, streams, false);
+            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0, fixed: array.fixed, noise: true };
+            return product(self.machine, &transfer.io, matrix, &x, streams, &mut Mean::default(), false);
         }
         let mut z: Vec<f32> = (0..self.rows).map(|row| array.seen(row * self.columns + line)).collect();
-        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0));
+        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0), array.fixed);
         z
     }
 

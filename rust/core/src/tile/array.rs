@@ -2,6 +2,7 @@
 
 use crate::device::{Cells, DECAY, DIFFUSION, Device, Plane, REFERENCE};
 use crate::error::{Error, Result, check_finite, check_matrix};
+use crate::mvm::Side;
 use crate::rng::{Key, Kind, Use};
 use crate::simd::clip;
 
@@ -16,14 +17,17 @@ pub(crate) struct Array {
     pub(crate) cells: Cells,
     /// Its run stream.
     pub(crate) run: Key,
+    /// The fixed patterns of its read-outs.
+    pub(crate) fixed: Key,
 }
 
 impl Array {
     /// Draws the cells; the weights start at 0 (as far as the bounds allow).
     pub(crate) fn new(name: &str, device: Device, [rows, columns]: [usize; 2], seeds: (u64, u64), path: &str, index: u64) -> Self {
-        let cells = device.draw(Key::new(seeds.0, Kind::Device, path, index), rows, columns);
+        let key = Key::new(seeds.0, Kind::Device, path, index);
+        let cells = device.draw(key, rows, columns);
         let run = Key::new(seeds.1, Kind::Run, path, index);
-        let mut array = Self { name: name.into(), device, columns, values: vec![0.0; rows * columns], cells, run };
+        let mut array = Self { name: name.into(), device, columns, values: vec![0.0; rows * columns], cells, run, fixed: key.child(Side::Read as u64) };
         array.fill(0.0);
         array
     }
