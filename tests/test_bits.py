@@ -371,7 +371,7 @@ PERIPHERIES: dict[str, dict[str, Any]] = {
 }
 ALL: dict[str, Any] = {
     **KIT,
-    "out_bound": 1.0,
+    "out_bound": 0.2,
     "inp_noise": 0.01,
     "inp_sto_round": True,
     "inp_asymmetry": 0.05,

@@ -57,9 +57,9 @@ class IO(Record):
       ``a = ir_drop n / ir_drop_g_ratio sum_j |W_ij v_j|`` (M. J. Rasch et al., Nat. Commun. 14, 5282, 2023).
     - ``v_offset_std``, ``v_offset_w_min`` (any number): ``z_i += v_offset_std N' G_i`` with the conductance
       ``G_i = sum_j max(W_ij - v_offset_w_min, 0)`` of a line. ``r_series``: then ``z_i /= 1 + r_series G_i / n``.
-    - ``out_nonlinearity``, ``out_nonlinearity_std``, ``slope_calibration``: ``z <- g z / (1 + n' |z| / out_bound)`` with
-      ``n' = |out_nonlinearity (1 + out_nonlinearity_std N')|`` and ``g = 1 + out_nonlinearity slope_calibration``: the
-      mean curve is exact at ``slope_calibration * out_bound``.
+    - ``out_nonlinearity``, ``out_nonlinearity_std``, ``slope_calibration``: ``z <- g z / (1 + k |z| / out_bound)``
+      with ``k = |out_nonlinearity (1 + out_nonlinearity_std N')|``, ``g = 1 + out_nonlinearity slope_calibration``:
+      the mean curve is exact at ``slope_calibration * out_bound``.
     - ``w_read_asymmetry_dtod``: negative inputs see ``W_ij (1 + w_read_asymmetry_dtod N')``, ``N'`` kept by each cell.
 
     Where something is measured by an unlimited ``out_bound``, that counts as 1. What lines and cells keep follows from

@@ -120,7 +120,7 @@ def evaluate(
     ['accuracy', 'loss']
     """
     data, loss = _dataset(data), loss or CrossEntropy()
-    size = min(_positive("batch_size", batch_size), len(data))
+    size, noise = min(_positive("batch_size", batch_size), len(data)), as_bool("noise", noise)
     total, right = 0.0, 0
     for start in range(0, len(data), size):
         target = data.y[start : start + size]
