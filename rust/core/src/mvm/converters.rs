@@ -24,11 +24,8 @@ pub(crate) struct Outputs<'a> {
 impl<'a> Outputs<'a> {
     pub(crate) fn new(isa: Isa, io: &'a Io, lines: usize, fixed: Key) -> Self {
         let spread = |of: Pattern, mean: f32, std: f32| pattern(isa, fixed.child(of as u64), mean, std, lines);
-        let noise = if io.out_noise > 0.0 && io.out_noise_std > 0.0 {
-            spread(Pattern::Noise, io.out_noise, io.out_noise_std)
-        } else {
-            Vec::new()
-        };
+        let noise =
+            if io.out_noise > 0.0 && io.out_noise_std > 0.0 { spread(Pattern::Noise, io.out_noise, io.out_noise_std) } else { Vec::new() };
         let nonlinearity = if io.out_nonlinearity > 0.0 {
             spread(Pattern::Nonlinearity, io.out_nonlinearity, io.out_nonlinearity_std)
         } else {

@@ -27,7 +27,8 @@ impl Array {
         let key = Key::new(seeds.0, Kind::Device, path, index);
         let cells = device.draw(key, rows, columns);
         let run = Key::new(seeds.1, Kind::Run, path, index);
-        let mut array = Self { name: name.into(), device, columns, values: vec![0.0; rows * columns], cells, run, fixed: key.child(Side::Read as u64) };
+        let mut array =
+            Self { name: name.into(), device, columns, values: vec![0.0; rows * columns], cells, run, fixed: key.child(Side::Read as u64) };
         array.fill(0.0);
         array
     }
