@@ -57,13 +57,12 @@ def both(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = ANALOG,
     devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
     forward, backward = settings.get("forward", {}), settings.get("backward", {})
     pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
-    tiles = tuple(
-        kind(*shape, devices, plan, forward, backward, pulses, SEEDS, path) for kind in (_core.Tile, reference.Tile)
-    )
+    arguments = (*shape, devices, plan, forward, backward, pulses, SEEDS, path)
+    tiles = _core.Tile(*arguments, settings.get("count_pulses", False)), reference.Tile(*arguments)
     w = numbers(0, shape) * np.float32(0.3)
     for tile in tiles:
         tile.set_weights(w)
-    return tiles  # type: ignore[return-value]
+    return tiles
 
 
 def numbers(seed: int, shape: tuple[int, ...]) -> Floats:
@@ -90,14 +89,26 @@ def assert_same_state(tiles: Both) -> None:
     core, spec = tiles
     state = core.state()
     for name, array in spec.arrays.items():
-        assert_same(state.pop(f"{name}.values").reshape(array.values.shape), array.values, f"stored values of {name}")
+        for index, part in enumerate(array.parts):
+            prefix = name if len(array.parts) == 1 else f"{name}.{index}"
+            parts = {"values": part.values}
+            if part.write_noise > 0:
+                parts["apparent"] = part.apparent
+            if part.drift_time is not None:
+                parts |= {"drift_start": part.drift_start, "drift_last": part.drift_last, "drift_time": part.drift_time}
+            for what, values in parts.items():
+                assert_same(state.pop(f"{prefix}.{what}").reshape(values.shape), values, f"{what} of {prefix}")
+            for what in ("up", "down"):
+                counts = state.pop(f"{prefix}.pulses_{what}", None)
+                assert counts is None or counts.tolist() == part.counts[what].ravel().tolist()
         assert_same(core.matrix(name), spec.matrix(name), f"seen values of {name}")
+        assert_same(core.hidden(name), array.hidden(), f"persistent values of {name}")
         for parameter in core.parameters(name):
             assert_same(core.parameter(name, parameter), spec.parameter(name, parameter), f"{name}.{parameter}")
             state.pop(f"{name}.{parameter}")
     for name in spec.digital:
         assert_same(state.pop(f"{name}.values").reshape(core.weights().shape), spec.matrix(name), name)
-    counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends]
+    counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends, spec.operations]
     for transfer in spec.transfers:
         counters += [transfer.pointer, transfer.events, transfer.since]
     assert state.pop("counters").tolist() == counters
@@ -420,6 +431,20 @@ def test_a_large_batch_goes_forward_in_blocks() -> None:
     assert_same(*(tile.backward(d) for tile in tiles), "backward")
 
 
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+@pytest.mark.parametrize("mv_type", MV_TYPES)
+def test_the_whole_periphery_on_every_instruction_set(isa: str, mv_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    io = {**ALL, "mv_type": mv_type}
+    plan = tiki_taka(2, "vectors", reads=2, io={**io, "noise_management": "none", "bound_management": "none"})
+    tiles = both((37, 41), plan=plan, forward=io, backward=io)
+    train(tiles, calls=1)
+    x, d = vectors(6, 3, (37, 41))
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+
+
 # ---- plans
 
 READ_OUT = {**KIT, "noise_management": "none", "bound_management": "none"}
@@ -505,10 +530,12 @@ def test_plans(plan: dict[str, Any]) -> None:
     assert_moved(tiles, both(shape, plan=plan, devices=devices))
 
 
+@pytest.mark.parametrize("axis", ["columns", "rows"])
 @pytest.mark.parametrize("io", READS.values(), ids=READS)
-def test_reads_through_every_periphery(io: dict[str, Any]) -> None:
+def test_reads_through_every_periphery(io: dict[str, Any], axis: str) -> None:
     """Several lines of each array, the second array with lines of its own."""
     plan = tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=3, io=io)
+    plan = {**plan, "transfers": [{**transfer, "axis": axis} for transfer in plan["transfers"]]}
     tiles = both((4, 6), plan=plan)
     train(tiles, calls=3, m=4)
     assert_same_state(tiles)
@@ -561,6 +588,7 @@ def everything() -> None:
     forward, backward = {**KIT, "out_bound": 0.3, "inp_noise": 0.01}, {"inp_noise": 0.01, "out_noise": 0.01}
     every = {**ALL, "noise_management": "none", "bound_management": "none"}
     several = tiki_taka(2, "vectors", gamma=0.4, reads=2, io=every)
+    several["transfers"] = [{**several["transfers"][0], "axis": axis} for axis in ("columns", "rows")]
     separate = {**ALL, "mv_type": "pos_neg_separate_digital_sum"}
     for tiles in (
         both((4, 5), device, plan, forward=forward, backward=backward),
@@ -592,7 +620,7 @@ CONSTANTS = [
     "FORWARD_IN",
 ]
 CONSTANTS += ["BACKWARD_OUT", "BACKWARD_IN", "READ_OUT", "READ_IN", "WRITE_X", "WRITE_D"]
-CONSTANTS += ["FORWARD", "BACKWARD", "READ", "OF_NOISE", "OF_NONLINEARITY", "OF_OFFSET", "OF_READING"]
+CONSTANTS += ["FORWARD", "BACKWARD", "READ", "READ_ROWS", "OF_NOISE", "OF_NONLINEARITY", "OF_OFFSET", "OF_READING"]
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -621,8 +649,8 @@ def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
 
     def wrong(tile: Any, *arguments: Any) -> None:
         event(tile, *arguments)
-        for array in tile.arrays.values():
-            array.begin(array.call)
+        for crossbar in tile.crossbars():
+            crossbar.begin(crossbar.call)
 
     return wrong
 
@@ -647,7 +675,7 @@ def distributed(device: Any, cell: Any, v: Floats, up: Any, z: Floats) -> Floats
 # Where, what, and the wrong thing in its place, made from the right one.
 MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "another multiplier": (reference, "words", lambda _: other_multiplier),
-    "ordinals from 1": (reference.Array, "begin", lambda _: first_ordinal_one),
+    "ordinals from 1": (reference.Crossbar, "begin", lambda _: first_ordinal_one),
     "ordinals restart at cuts": (reference.Tile, "event", restart_after_event),
     "normals swapped": (reference, "normal_pair", lambda right: lambda a, b: right(a, b)[::-1]),
     "one coefficient of ln": (reference, "LN", lambda right: [*right[:2], np.float32(0.1996), *right[3:]]),

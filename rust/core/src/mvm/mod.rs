@@ -34,7 +34,7 @@
 //! `Xi` come from the device key of the array, below the children [`Side`] and [`Pattern`]: normal `(0, line)`, or of a cell `(0, column)` below the row.
 
 mod converters;
-mod crossbar;
+mod currents;
 mod io;
 mod multiply;
 
@@ -46,7 +46,7 @@ use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{Isa, Kernel};
 use converters::{Outputs, convert_in};
-use crossbar::{Crossbar, weight_noise};
+use currents::{Currents, weight_noise};
 
 /// Whose lines a fixed pattern belongs to: children of an array's device key above those of its parameters.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +55,10 @@ pub(crate) enum Side {
     Forward = 1000,
     /// Backward products of the tile.
     Backward = 1001,
-    /// Read-outs of the array.
-    Read = 1002,
+    /// Read-outs of columns of the array.
+    ReadColumns = 1002,
+    /// Read-outs of rows.
+    ReadRows = 1003,
 }
 
 /// What a fixed pattern is of.
@@ -155,7 +157,7 @@ pub(crate) fn product(
         return y;
     }
     let io = &if streams.noise { *io } else { io.quiet() };
-    let crossbar = Crossbar::new(machine, io, matrix, streams.fixed);
+    let matrix = Currents::new(machine, io, matrix, streams.fixed);
     let outputs = Outputs::new(machine.isa, io, lines_out, streams.fixed);
     let vector = |index: usize| &x[index * lines_in..][..lines_in];
     let mut open: Vec<Vector> = (0..batch)
@@ -172,7 +174,7 @@ pub(crate) fn product(
             convert_in(machine.isa, io, &mut inputs[from..], v.scale(), key(streams.inp, v));
         }
         let keys: Vec<Key> = open.iter().map(|v| key(streams.out, v)).collect();
-        let mut currents = crossbar.currents(&inputs, &keys);
+        let mut currents = matrix.of(&inputs, &keys);
         let mut again = Vec::new();
         for (at, v) in open.into_iter().enumerate() {
             let y = &mut y[v.index * lines_out..][..lines_out];

@@ -8,7 +8,7 @@ use crate::rng::Key;
 use crate::simd::Isa;
 
 /// A matrix with the disturbances of one periphery.
-pub(crate) struct Crossbar<'a> {
+pub(crate) struct Currents<'a> {
     machine: Machine<'a>,
     io: &'a Io,
     matrix: Matrix<'a>,
@@ -30,7 +30,7 @@ enum Part {
     Negative,
 }
 
-impl<'a> Crossbar<'a> {
+impl<'a> Currents<'a> {
     pub(crate) fn new(machine: Machine<'a>, io: &'a Io, matrix: Matrix<'a>, fixed: Key) -> Self {
         let (lines_in, lines_out) = matrix.lines();
         let other = (io.w_read_asymmetry_dtod > 0.0).then(|| {
@@ -64,7 +64,7 @@ impl<'a> Crossbar<'a> {
 
     /// What arrives before the ADC for the voltages `v` (`[vectors][lines in]`): one matrix `[vectors][lines out]`, or two whose difference is
     /// made after the ADC. `keys` are the output streams of the vectors.
-    pub(crate) fn currents(&self, v: &[f32], keys: &[Key]) -> Vec<Vec<f32>> {
+    pub(crate) fn of(&self, v: &[f32], keys: &[Key]) -> Vec<Vec<f32>> {
         if self.io.mv_type == MvType::OnePass {
             return vec![self.part(Part::Whole, v, keys)];
         }
