@@ -135,6 +135,9 @@ PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = ra
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
 ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
 WRITE_NOISE, RESET, DRIFT_NOISE, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
+# Fixed patterns: whose, and of what.
+FORWARD, BACKWARD, READ, READ_ROWS = range(1000, 1004)
+OF_NOISE, OF_NONLINEARITY, OF_OFFSET, OF_READING = range(4)
 PARTS = 2000
 SHOWN = 1 << 32
 
@@ -202,6 +205,11 @@ def normals(key: int, i: Words, n: Words) -> Floats:
     return np.where((n & U(1)) == 0, even, odd)
 
 
+def numbered(key: int, i: int, n: int) -> Floats:
+    """Normals `(i, 0)` to `(i, n - 1)`."""
+    return normals(key, np.full(n, i, U), count(n))
+
+
 # ---- 3 devices
 
 COMMON = {
@@ -228,9 +236,14 @@ OWN: dict[str, Settings] = {
     "Tabulated": {},
 }
 IO = {
-    "is_perfect": False, "inp_bound": 0.0, "inp_res": 0.0, "inp_noise": 0.0, "out_bound": 0.0, "out_res": 0.0,
-    "out_noise": 0.0, "noise_management": "none", "nm_thres": 0.0, "bound_management": "none", "max_bm_factor": 1000.0,
-    "max_bm_res": 0.25, "out_scale": 1.0,
+    "is_perfect": False, "mv_type": "one_pass", "inp_bound": 0.0, "inp_res": 0.0, "inp_noise": 0.0,
+    "inp_sto_round": False, "inp_asymmetry": 0.0, "out_bound": 0.0, "out_res": 0.0, "out_noise": 0.0,
+    "out_noise_std": 0.0, "out_sto_round": False, "out_asymmetry": 0.0, "out_nonlinearity": 0.0,
+    "out_nonlinearity_std": 0.0, "slope_calibration": 0.0, "out_scale": 1.0, "w_noise": 0.0, "w_noise_type": "none",
+    "noise_management": "none", "nm_thres": 0.0, "nm_assumed_wmax": 0.6, "nm_decay": 0.001,
+    "bound_management": "none", "max_bm_factor": 1000.0, "max_bm_res": 0.25, "bm_test_negative_bound": True,
+    "ir_drop": 0.0, "ir_drop_g_ratio": 571428.57, "v_offset_std": 0.0, "v_offset_w_min": -1.0, "r_series": 0.0,
+    "w_read_asymmetry_dtod": 0.0,
 }  # fmt: skip
 PULSES = {
     "pulse_type": "stochastic_compressed", "desired_bl": 31, "fixed_bl": True, "update_management": True,
@@ -673,6 +686,7 @@ class Array:
 
     def __init__(self, device: Settings, shape: tuple[int, int], seeds: tuple[int, int], path: str, index: int) -> None:
         draw, self.run = stream(seeds[0], DEVICE, path, index), stream(seeds[1], RUN, path, index)
+        self.fixed = draw
         devices = device.get("devices", [device])
         n = len(devices)
         self.policy, self.first, self.refresh_every = "all", 0, 0
@@ -943,14 +957,24 @@ def resolution(res: F, bound: F) -> F:
     return (res * TWO) * bound if res > ZERO and bound > ZERO else ZERO
 
 
-def convert(v: Floats, res: F, bound: F) -> tuple[Floats, bool]:
-    """A converter: quantise, then clip. Also whether anything was beyond the bound."""
-    delta = resolution(res, bound)
-    if delta > ZERO:
-        v = delta * rint(v / delta)
-    if bound > ZERO:
-        return clip(v, -bound, bound), bool((np.abs(v) > bound).any())
-    return v, False
+def positive(v: Floats) -> Floats:
+    """`max(v, 0)`."""
+    return np.where(v > ZERO, v, ZERO)
+
+
+def weakened(v: Floats, asymmetry: float) -> Floats:
+    """Negative values lose a part of themselves."""
+    return np.where(v < ZERO, v * (ONE - F(asymmetry)), v)
+
+
+def rounded(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
+    """The grid point next to `v`, or stochastically one of its neighbours, by the numbers of words `(i, line)`."""
+    if delta <= ZERO:
+        return v
+    if not stochastic:
+        return delta * rint(v / delta)
+    word = words(key, np.full(len(v), i, U), count(len(v))) >> U(8)
+    return delta * rint(v / delta + (word.astype(F) * F(1.0 / 16777216.0) - HALF))
 
 
 def multiply(matrix: Floats, v: Floats) -> Floats:
@@ -961,43 +985,174 @@ def multiply(matrix: Floats, v: Floats) -> Floats:
     return z
 
 
-def noise_factor(io: Settings, x: Floats) -> F:
-    """`alpha` of noise management: what the inputs are divided by."""
-    limit = F(io["nm_thres"])
-    if io["noise_management"] == "abs_max":
-        alpha = largest(x)
-        return limit if ZERO < limit < alpha else alpha
-    return limit if io["noise_management"] == "constant" and limit > ZERO else ONE
+class Periphery:
+    """The periphery of one direction of products, with the running mean of noise management.
 
-
-def analog(io: Settings, matrix: Floats, x: Floats, keys: tuple[int, int], manage_bounds: bool) -> Floats:
-    """`matrix x` of one vector through DAC, crossbar and ADC.
-
-    Bound management repeats the product with inputs halved until no output is beyond the bound, or it is tired. `keys`
-    are the streams of input and output noise, with a child for each pass; line `i` gets normal `(0, i)`.
+    `patterns` is the key of what its lines keep for life; `transposed` says that matrices come transposed (backward).
     """
-    if io["is_perfect"]:
-        return multiply(matrix, x) * F(io["out_scale"])
-    inp_res, inp_bound, inp_noise = F(io["inp_res"]), F(io["inp_bound"]), F(io["inp_noise"])
-    out_res, out_bound, out_noise = F(io["out_res"]), F(io["out_bound"]), F(io["out_noise"])
-    alpha = noise_factor(io, x)
-    if alpha <= ZERO and inp_noise <= ZERO:
-        return np.zeros(len(matrix), F)
-    delta = resolution(inp_res, inp_bound)
-    r, number = ONE, 0
-    while True:
-        scale = (alpha if alpha > ZERO else ONE) * r
-        v, _ = convert(x / scale, inp_res, inp_bound)
-        if inp_noise > ZERO:
-            v = v + inp_noise * normals(child(keys[0], number), np.zeros(len(v), U), count(len(v)))
-        z = multiply(matrix, v)
-        if out_noise > ZERO:
-            z = z + out_noise * normals(child(keys[1], number), np.zeros(len(z), U), count(len(z)))
-        z, over = convert(z, out_res, out_bound)
-        tired = r > F(io["max_bm_factor"]) or (delta > ZERO and r > F(io["max_bm_res"]) / delta)
-        if not over or not manage_bounds or io["bound_management"] == "none" or tired:
-            return z * (F(io["out_scale"]) * scale)
-        r, number = TWO * r, number + 1
+
+    def __init__(self, io: Settings, patterns: int, transposed: bool = False) -> None:
+        self.io, self.patterns, self.transposed = {**IO, **io}, patterns, transposed
+        self.running = ZERO
+
+    def number(self, name: str) -> F:
+        """A setting as float32."""
+        return F(self.io[name])
+
+    def unit(self) -> F:
+        """The range of the ADC, 1 if it is infinite."""
+        return self.number("out_bound") if self.number("out_bound") > ZERO else ONE
+
+    def capped(self, a: F) -> F:
+        """`a`, at most `nm_thres` if that is positive."""
+        limit = self.number("nm_thres")
+        return limit if ZERO < limit < a else a
+
+    def line_values(self, of: int, name: str, n: int) -> Floats:
+        """`|mean (1 + std Xi)|` for the lines."""
+        xi = numbered(child(self.patterns, of), 0, n)
+        return np.abs(self.number(name) * (ONE + self.number(name + "_std") * xi))
+
+    def delta_in(self) -> F:
+        """The step of the DAC."""
+        return resolution(self.number("inp_res"), self.number("inp_bound"))
+
+    # Noise management.
+
+    def factor(self, x: Floats, learn: bool) -> F:
+        """`alpha` of noise management: what the inputs are divided by. `learn`: the running mean may move."""
+        match self.io["noise_management"]:
+            case "constant":
+                return self.number("nm_thres") if self.number("nm_thres") > ZERO else ONE
+            case "max":
+                return self.capped(largest(positive(x)))
+            case "abs_max":
+                return self.capped(largest(x))
+            case "abs_max_np_sum":
+                return self.worst_case(x)
+            case "average_abs_max":
+                alpha, decay = largest(x), self.number("nm_decay")
+                if self.running > ZERO:
+                    alpha = (ONE - decay) * self.running + decay * alpha if learn else self.running
+                if learn:
+                    self.running = alpha
+                return alpha
+        return ONE
+
+    def worst_case(self, x: Floats) -> F:
+        """`alpha` that keeps sums of inputs of one sign, times `nm_assumed_wmax`, within the range of the ADC."""
+        ones = np.ones((1, len(x)), F)
+        up, down = multiply(ones, positive(x))[0], multiply(ones, positive(-x))[0]
+        most = self.capped(largest(x))
+        wanted = ((up if up > down else down) * self.number("nm_assumed_wmax")) / self.unit()
+        if self.delta_in() > ZERO:
+            limit = (most * self.number("max_bm_res")) / self.delta_in()
+            wanted = wanted if wanted < limit else limit
+        return wanted if wanted > most else most
+
+    # The chain.
+
+    def convert_in(self, v: Floats, key: int) -> Floats:
+        """The DAC."""
+        v = rounded(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
+        bound, sigma = self.number("inp_bound"), self.number("inp_noise")
+        v = clip(v, -bound, bound) if bound > ZERO else v
+        v = v + sigma * numbered(key, 0, len(v)) if sigma > ZERO else v
+        return weakened(v, self.io["inp_asymmetry"])
+
+    def other(self, matrix: Floats) -> Floats:
+        """The weights that negative inputs see."""
+        cells = matrix.T if self.transposed else matrix
+        seen = cells.copy()
+        for row in range(len(cells)):
+            xi = numbered(child(self.patterns, OF_READING, row), 0, len(cells[row]))
+            seen[row] = cells[row] * (ONE + self.number("w_read_asymmetry_dtod") * xi)
+        return seen.T if self.transposed else seen
+
+    def crossbar(self, matrix: Floats, v: Floats, key: int, half: str) -> Floats:
+        """The currents of one pass; `half` says whether the inputs are all, the positive or the negative ones."""
+        n = F(len(v))
+        if self.number("w_read_asymmetry_dtod") <= ZERO or half == "positive":
+            z = multiply(matrix, v)
+        elif half == "negative":
+            z = multiply(self.other(matrix), v)
+        else:
+            z = multiply(matrix, positive(v)) - multiply(self.other(matrix), positive(-v))
+        if self.number("ir_drop") > ZERO:
+            place = ONE - count(len(v)).astype(F) / n
+            a = ((self.number("ir_drop") * n) / self.number("ir_drop_g_ratio")) * multiply(np.abs(matrix), np.abs(v))
+            c = ((F(0.05) * a - F(0.2)) * a + HALF) * a
+            z = z - c * multiply(matrix, v * (ONE - place * place))
+        conductance = multiply(positive(matrix - self.number("v_offset_w_min")), np.ones(len(v), F))
+        if self.number("v_offset_std") > ZERO:
+            xi = numbered(child(self.patterns, OF_OFFSET), 0, len(z))
+            z = z + (self.number("v_offset_std") * xi) * conductance
+        if self.number("r_series") > ZERO:
+            z = z / (ONE + (self.number("r_series") * conductance) / n)
+        strength = self.number("w_noise")
+        if strength > ZERO and self.io["w_noise_type"] != "none":
+            squares = np.abs(matrix) if self.io["w_noise_type"] == "pcm_read" else np.ones(matrix.shape, F)
+            z = z + (strength * np.sqrt(multiply(squares, v * v))) * numbered(key, 1, len(z))
+        return z
+
+    def convert_out(self, z: Floats, key: int) -> tuple[Floats, bool]:
+        """The ADC; also whether anything was beyond the bound."""
+        if self.number("out_nonlinearity") > ZERO:
+            bend = self.line_values(OF_NONLINEARITY, "out_nonlinearity", len(z))
+            gain = ONE + self.number("out_nonlinearity") * self.number("slope_calibration")
+            z = (gain * z) / (ONE + (bend * np.abs(z)) / self.unit())
+        z = weakened(z, self.io["out_asymmetry"])
+        if self.number("out_noise") > ZERO:
+            z = z + self.line_values(OF_NOISE, "out_noise", len(z)) * numbered(key, 0, len(z))
+        bound = self.number("out_bound")
+        z = rounded(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
+        if bound <= ZERO:
+            return z, False
+        return clip(z, -bound, bound), bool(((np.abs(z) if self.io["bm_test_negative_bound"] else z) > bound).any())
+
+    def one_pass(self, matrix: Floats, v: Floats, key: int) -> tuple[list[Floats], bool]:
+        """Crossbar and ADC: what is converted (twice for a digital difference), and whether it was too much."""
+        if self.io["mv_type"] == "one_pass":
+            z, over = self.convert_out(self.crossbar(matrix, v, key, "all"), key)
+            return [z], over
+        plus = self.crossbar(matrix, positive(v), key, "positive")
+        minus = self.crossbar(matrix, positive(-v), child(key, 1), "negative")
+        if self.io["mv_type"] == "pos_neg_separate":
+            z, over = self.convert_out(plus - minus, key)
+            return [z], over
+        both = [self.convert_out(plus, key), self.convert_out(minus, child(key, 1))]
+        return [both[0][0], both[1][0]], both[0][1] or both[1][1]
+
+    def product(self, matrix: Floats, x: Floats, keys: tuple[int, int], manage_bounds: bool, learn: bool) -> Floats:
+        """`matrix x` of one vector.
+
+        Bound management repeats the product with inputs halved until no output is beyond the bound, or it is tired.
+        `keys` are the streams of inputs and outputs, with a child for each pass.
+        """
+        if self.io["is_perfect"]:
+            return multiply(matrix, x) * self.number("out_scale")
+        alpha = self.factor(x, learn)
+        if alpha <= ZERO and self.number("inp_noise") <= ZERO:
+            return np.zeros(len(matrix), F)
+        delta, management = self.delta_in(), self.io["bound_management"]
+        r, number = ONE, 0
+        while True:
+            scale = (alpha if alpha > ZERO else ONE) * r
+            v = self.convert_in(x / scale, child(keys[0], number))
+            parts, over = self.one_pass(matrix, v, child(keys[1], number))
+            tired = r > self.number("max_bm_factor") or (delta > ZERO and r > self.number("max_bm_res") / delta)
+            if not over or not manage_bounds or management == "none" or tired:
+                values = [z * (self.number("out_scale") * scale) for z in parts]
+                return values[0] - values[1] if len(values) > 1 else values[0]
+            r = TWO * r
+            if management == "iterative_worst_case" and number == 0:
+                alpha, r = self.worst_case(x), ONE
+            number = number + 1
+
+    def quiet(self) -> Settings:
+        """The settings without anything that is drawn anew."""
+        silent = {"inp_noise": 0.0, "out_noise": 0.0, "w_noise": 0.0, "inp_sto_round": False, "out_sto_round": False}
+        return {**self.io, **silent}
 
 
 # ---- 7 tiles and plans
@@ -1008,7 +1163,7 @@ class Transfer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.io = {**IO, **settings["io"]}
+        self.io = settings["io"]
         self.steps = [s["write"] for s in settings["steps"]]
         self.pointer, self.events, self.since = 0, 0, 0
 
@@ -1035,7 +1190,12 @@ class Tile:
         backward: Settings, pulses: Settings, seeds: tuple[int, int], path: str,
     ) -> None:  # fmt: skip
         self.d_out, self.d_in, self.plan = d_out, d_in, plan
-        self.io = {"forward": {**IO, **forward}, "backward": {**IO, **backward}}
+        fixed = stream(seeds[0], DEVICE, path, 0)
+        crossbar = any(term["matrix"] in plan["arrays"] for term in plan["weight"])
+        # A weight without any array has no periphery.
+        forward, backward = (io if crossbar else {"is_perfect": True} for io in (forward, backward))
+        self.forward_side = Periphery(forward, child(fixed, FORWARD))
+        self.backward_side = Periphery(backward, child(fixed, BACKWARD), True)
         self.pulses = {**PULSES, **pulses}
         shape = (d_out, d_in)
         self.arrays = {name: Array(devices[name], shape, seeds, path, i) for i, name in enumerate(plan["arrays"])}
@@ -1127,27 +1287,32 @@ class Tile:
 
     # Products.
 
-    def forward(self, x: Floats, training: bool) -> Floats:
-        """`W x` of every vector; training and evaluation have streams of their own."""
+    def forward(self, x: Floats, training: bool, noise: bool = True) -> Floats:
+        """`W x` of every vector; training and evaluation have streams of their own.
+
+        Without noise nothing is drawn anew, and nothing moves on.
+        """
         name, key = ("training", self.keys["run"]) if training else ("evaluation", self.keys["eval"])
-        return self.product("forward", name, self.weights(), x, (child(key, FORWARD_IN), child(key, FORWARD_OUT)))
+        keys, side, w = (child(key, FORWARD_IN), child(key, FORWARD_OUT)), self.forward_side, self.weights()
+        if not noise:
+            still = Periphery(side.quiet(), side.patterns)
+            still.running = side.running
+            y = [still.product(w, one, keys, True, False) for one in x]
+        else:
+            y = [side.product(w, one, self.vector_keys(name, keys), True, training) for one in x]
+        return stacked(y)
 
     def backward(self, d: Floats) -> Floats:
         """`W^T d` of every vector, without bound management."""
-        key = self.keys["run"]
-        keys = child(key, BACKWARD_IN), child(key, BACKWARD_OUT)
-        return self.product("backward", "backward", self.weights().T, d, keys)
+        keys, w = (child(self.keys["run"], BACKWARD_IN), child(self.keys["run"], BACKWARD_OUT)), self.weights().T
+        side = self.backward_side
+        return stacked([side.product(w, one, self.vector_keys("backward", keys), False, True) for one in d])
 
-    def product(self, side: str, counter: str, matrix: Floats, x: Floats, keys: tuple[int, int]) -> Floats:
-        """Products of all vectors; a weight without any array has no periphery."""
-        crossbar = any(term["matrix"] in self.arrays for term in self.plan["weight"])
-        io = self.io[side] if crossbar else {**IO, "is_perfect": True}
-        y = np.zeros((len(x), len(matrix)), F)
-        for b in range(len(x)):
-            number = self.products[counter]
-            y[b] = analog(io, matrix, x[b], (child(keys[0], number), child(keys[1], number)), side == "forward")
-            self.products[counter] += 1
-        return y
+    def vector_keys(self, counter: str, keys: tuple[int, int]) -> tuple[int, int]:
+        """The keys of the next vector of a kind."""
+        number = self.products[counter]
+        self.products[counter] += 1
+        return child(keys[0], number), child(keys[1], number)
 
     # Updates.
 
@@ -1261,11 +1426,22 @@ class Tile:
             if name in self.arrays:
                 tags = (index, transfer.events, line, 0)
                 keys = child(self.arrays[name].run, READ_IN, *tags), child(self.arrays[name].run, READ_OUT, *tags)
-                values = analog(transfer.io, matrix, one_hot(matrix.shape[1], line), keys, False)
+                side = Periphery(
+                    transfer.io, child(self.arrays[name].fixed, READ if columns else READ_ROWS), not columns
+                )
+                values = side.product(matrix, one_hot(matrix.shape[1], line), keys, False, False)
             else:
                 values = matrix[:, line]
             total = total + factor * values if i > 0 else factor * values
         return total
+
+
+def stacked(vectors: list[Floats]) -> Floats:
+    """Vectors as the rows of a matrix."""
+    y = np.zeros((len(vectors), len(vectors[0])), F)
+    for b in range(len(vectors)):
+        y[b] = vectors[b]
+    return y
 
 
 def one_hot(n: int, line: int) -> Floats:

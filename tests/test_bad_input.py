@@ -65,6 +65,9 @@ class Stage:
         data = (self.x if x is None else x, self.y if y is None else y)
         og.fit(self.model, data, **{"epochs": 1, "batch_size": 5, "lr": 0.1} | changed)
 
+    def evaluate(self, **changed: Any) -> None:
+        og.evaluate(self.model, (self.x, self.y), **changed)
+
     def labels(self, last: int) -> NDArray[np.int64]:
         return np.append(self.y[:-1], last)
 
@@ -95,6 +98,10 @@ def cell(name: str, value: float) -> Callable[[Stage], None]:
 
 def one(**settings: Any) -> Callable[[Stage], object]:
     return lambda s: Sequential(Linear(4, 3, **settings)).on(DEVICE)
+
+
+def io(**settings: Any) -> Callable[[Stage], object]:
+    return lambda s: og.IO(**settings)
 
 
 def text(values: NDArray[Any]) -> NDArray[Any]:
@@ -207,7 +214,37 @@ CASES = [
     Case(act=lambda s: devices.SoftBounds(lifetime=-1.0), field="lifetime", value="-1", allowed="0.0 to 1000000000.0"),
     Case(act=lambda s: devices.SoftBounds(dw_min=HUGE), field="dw_min", allowed="finite"),
     Case(act=lambda s: og.IO(inp_noise=NAN), field="inp_noise", value="NaN", allowed="0.0 or more"),
-    Case(act=lambda s: og.IO(noise_management="max"), field="noise_management", value="max", allowed="abs_max"),  # type: ignore[arg-type]
+    *[
+        Case(act=io(**{field: value}), field=field, value=re.escape(str(value).replace("nan", "NaN")), allowed=allowed)
+        for field, value, allowed in [
+            ("noise_management", "most", "average_abs_max"),
+            ("bound_management", "most", "iterative_worst_case"),
+            ("mv_type", "two_pass", "pos_neg_separate_digital_sum"),
+            ("w_noise_type", "multiplicative", "pcm_read"),
+            ("inp_asymmetry", 1.5, "-1.0 to 1.0"),
+            ("out_asymmetry", -1.5, "-1.0 to 1.0"),
+            ("nm_decay", 1.5, "0.0 to 1.0"),
+            ("ir_drop_g_ratio", 0, "1e-30 or more"),
+            ("v_offset_w_min", NAN, "finite"),
+            ("out_noise_std", -0.5, "0.0 or more"),
+            ("w_noise", -0.5, "0.0 or more"),
+            ("nm_assumed_wmax", -0.5, "0.0 or more"),
+            ("ir_drop", -0.5, "0.0 or more"),
+            ("v_offset_std", -0.5, "0.0 or more"),
+            ("r_series", -0.5, "0.0 or more"),
+            ("out_nonlinearity", -0.5, "0.0 or more"),
+            ("out_nonlinearity_std", -0.5, "0.0 or more"),
+            ("slope_calibration", -0.5, "0.0 or more"),
+            ("w_read_asymmetry_dtod", -0.5, "0.0 or more"),
+        ]
+    ],
+    *[
+        Case(act=io(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
+        for field in ["inp_sto_round", "out_sto_round", "bm_test_negative_bound"]
+    ],
+    Case(act=io(w_noise_type=1), error=TypeError, field="w_noise_type", value="1", allowed="string"),
+    Case(act=lambda s: s.tile.forward(s.x, noise="no"), error=TypeError, field="noise", value="str"),  # type: ignore[arg-type]
+    Case(act=lambda s: s.evaluate(noise=0), error=TypeError, field="noise", value="0", allowed="True or False"),
     Case(act=lambda s: og.PulseTrain(desired_bl=0), field="desired_bl", value="0", allowed="1 to 16384"),
     Case(act=lambda s: og.TikiTaka(gamma=-0.5), field="gamma", value="-0.5", allowed=">= 0"),
     Case(

@@ -273,13 +273,15 @@ class Tile:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name!r} cannot be assigned: the settings of a tile are fixed once it is built")
 
-    def forward(self, x: ArrayLike, training: bool = True) -> Floats:
+    def forward(self, x: ArrayLike, training: bool = True, noise: bool = True) -> Floats:
         """The product ``y = W x`` through the periphery: ``[batch, d_in] -> [batch, d_out]``, or 1-D to 1-D.
 
         Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
+        ``noise=False`` draws nothing (rounding is to the nearest then) and leaves the tile as it is; converters,
+        managements and what lines and cells keep for life stay.
         """
         rows, single = _rows("x", x)
-        y = self._core.forward(rows, training)
+        y = self._core.forward(rows, training, noise)
         return y[0] if single else y
 
     def backward(self, d: ArrayLike) -> Floats:

@@ -43,8 +43,8 @@ class Layer(ABC):
         return type(self)()
 
     @abstractmethod
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
-        """The layer's output for the batch `x`."""
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
+        """The layer's output for the batch `x`; without `noise` analog products draw none."""
 
     @abstractmethod
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:

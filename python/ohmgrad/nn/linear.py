@@ -163,11 +163,14 @@ class Linear(Layer):
         """The fixed digital factor `a` behind the tile."""
         return float(self._a)
 
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
-        """``a * o * tile(x) + bias`` for `x` of shape ``[batch, d_in]``; the result is ``[batch, d_out]``."""
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
+        """``a * o * tile(x) + bias`` for `x` of shape ``[batch, d_in]``; the result is ``[batch, d_out]``.
+
+        `training` and `noise` are those of :meth:`ohmgrad.Tile.forward`.
+        """
         if getattr(x, "ndim", None) != 2:
             raise ValueError(f"x has shape {np.shape(x)}, allowed: an array [batch, {self.d_in}]")
-        y = self.tile.forward(x, training=training)
+        y = self.tile.forward(x, training=training, noise=noise)
         if training:
             self._x, self._y = x, y
         scale = self._a * self._o

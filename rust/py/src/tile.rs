@@ -94,10 +94,11 @@ impl Tile {
         Ok(Self { inner: Mutex::new(inner), d_out, d_in })
     }
 
-    fn forward<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, training: bool) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    #[pyo3(signature = (x, training, noise = true))]
+    fn forward<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, training: bool, noise: bool) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let x = matrix("x", x)?;
         let vectors = Self::vectors("x", &x, self.d_in)?;
-        let y = self.with(py, |tile, pool| tile.forward(pool, vectors, training))?;
+        let y = self.with(py, |tile, pool| tile.forward(pool, vectors, training, noise))?;
         to_matrix(py, y, self.d_out)
     }
 

@@ -5,7 +5,7 @@
 //! over cuts, so where a call is cut leaves no trace.
 
 use super::{Axis, Every, Place, Plan, Term, Transfer};
-use crate::mvm::{Matrix, ReadChain, Streams, product};
+use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
 use crate::pool::Machine;
 use crate::pulse::{Job, Keys, PulseTrain, Route, Tally, exact, update};
 use crate::rng::{Key, Use};
@@ -282,18 +282,18 @@ impl Executor<'_> {
     ) -> Vec<f32> {
         let array = &self.arrays[at];
         let key = |purpose: Use| event(array.run.of(purpose));
-        if transfer.io.inp_noise > 0.0 && !transfer.io.is_perfect {
-            // Noise on the silent lines lets every line through.
+        let forward = transfer.axis == Axis::Columns;
+        let fixed = array.fixed.child(if forward { Side::ReadColumns } else { Side::ReadRows } as u64);
+        if transfer.io.needs_whole_row() {
             let values = array.seen_now(&Lines::All, tallies, self.first_vector);
-            let forward = transfer.axis == Axis::Columns;
             let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward };
             let mut x = vec![0.0; if forward { self.columns } else { self.rows }];
             x[line] = 1.0;
-            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0 };
-            return product(self.machine, &transfer.io, matrix, &x, streams, false);
+            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0, fixed, noise: true };
+            return product(self.machine, &transfer.io, matrix, &x, streams, &mut Mean::default(), false);
         }
         let mut z = array.seen_now(&self.lines(transfer.axis, line), tallies, self.first_vector);
-        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0));
+        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0), fixed);
         z
     }
 

@@ -26,7 +26,7 @@ fn pulses(pulse_type: &str, increment: &str) -> PulseTrain {
 /// A crossbar of cells that are all alike.
 fn crossbar(model: &str, noise: f64) -> Crossbar {
     let settings = [("model", Value::Text(model.into())), ("dw_min", Value::Real(1.0 / 1024.0)), ("dw_min_std", Value::Real(noise))];
-    Crossbar::new("weight", Device::new(map(&settings)).unwrap(), SHAPE, (1, 2), "test", 0)
+    Crossbar::new(Device::new(map(&settings)).unwrap(), SHAPE, Key(1), Key(2), false)
 }
 
 fn numbers(key: u64, n: usize) -> Vec<f32> {
@@ -72,6 +72,7 @@ impl Input {
             x: &self.x[b.start * columns..b.end * columns],
             d: &self.d[b.start * rows..b.end * rows],
             rate: 0.01,
+            granularity: 1.0 / 1024.0,
             keys: &self.keys[b],
             noise: Key(3),
             takes: None,

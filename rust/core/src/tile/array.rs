@@ -53,6 +53,8 @@ pub(crate) struct Array {
     pub(crate) refresh: Option<Refresh>,
     /// Its run stream.
     pub(crate) run: Key,
+    /// Its device stream, which has the fixed patterns of its read-outs.
+    pub(crate) fixed: Key,
 }
 
 /// Where an array's streams begin, and what is counted.
@@ -77,7 +79,7 @@ impl Array {
         let stream = |key: Key, part: usize| if single { key } else { key.child(PARTS + part as u64) };
         let parts = devices.into_iter().enumerate();
         let parts = parts.map(|(i, device)| Crossbar::new(device, shape, stream(draw, i), stream(run, i), origin.count_pulses)).collect();
-        Ok(Self { name: name.into(), parts, factors, policy, first, refresh, run })
+        Ok(Self { name: name.into(), parts, factors, policy, first, refresh, run, fixed: draw })
     }
 
     /// The crossbar whose stored values are the weights, if there is one.

@@ -6,7 +6,7 @@ pub(crate) mod crossbar;
 use crate::device::LARGEST;
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::fields::{Fields, Value};
-use crate::mvm::{Io, Matrix, Streams, multiply, product};
+use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, multiply, product};
 use crate::plan::executor::{Counters, Executor, TransferCounters};
 use crate::plan::{Axis, Place, Plan};
 use crate::pool::{Machine, Pool};
@@ -44,10 +44,14 @@ pub struct Tile {
     /// Vectors that went forward in training, forward in evaluation, and backward.
     products: [u64; 3],
     batch_ends: u64,
+    /// Running means of noise management, forward and backward; 0 for none yet.
+    means: [f32; 2],
     /// Changes of arrays outside of updates: each has streams of its own.
     operations: u64,
     run: Key,
     eval: Key,
+    /// The device key, which has the fixed patterns of both peripheries.
+    fixed: Key,
     isa: Isa,
     composite: Vec<f32>,
     composite_is_fresh: bool,
@@ -136,9 +140,11 @@ impl Tile {
             counters,
             products: [0; 3],
             batch_ends: 0,
+            means: [0.0; 2],
             operations: 0,
             run: Key::new(seeds.1, Kind::Run, &path, 0),
             eval: Key::new(seeds.1, Kind::Eval, &path, 0),
+            fixed: Key::new(seeds.0, Kind::Device, &path, 0),
             isa,
             composite: Vec::new(),
             composite_is_fresh: false,
@@ -155,26 +161,27 @@ impl Tile {
         self.columns
     }
 
-    /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own.
-    pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool) -> Result<Vec<f32>> {
+    /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own;
+    /// without `noise` nothing is drawn and the tile stays as it is.
+    pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool, noise: bool) -> Result<Vec<f32>> {
         let vectors = self.check_product("x", x, self.columns, self.rows)?;
         let (key, counter) = if training { (self.run, 0) } else { (self.eval, 1) };
-        let streams = Streams { inp: key.of(Use::ForwardIn), out: key.of(Use::ForwardOut), first: self.products[counter] };
-        let y = self.through(pool, x, true, streams);
-        self.products[counter] += vectors as u64;
+        let (inp, out, fixed) = (key.of(Use::ForwardIn), key.of(Use::ForwardOut), self.fixed.child(Side::Forward as u64));
+        let y = self.through(pool, x, true, Streams { inp, out, first: self.products[counter], fixed, noise }, training && noise);
+        self.products[counter] += if noise { vectors as u64 } else { 0 };
         Ok(y)
     }
 
     /// `W^T d` for each of the vectors in `d` (`[batch][d_out]`), through the backward periphery, which has no bound management.
     pub fn backward(&mut self, pool: &Pool, d: &[f32]) -> Result<Vec<f32>> {
         let vectors = self.check_product("d", d, self.rows, self.columns)?;
-        let streams = Streams { inp: self.run.of(Use::BackwardIn), out: self.run.of(Use::BackwardOut), first: self.products[2] };
-        let y = self.through(pool, d, false, streams);
+        let (inp, out, fixed) = (self.run.of(Use::BackwardIn), self.run.of(Use::BackwardOut), self.fixed.child(Side::Backward as u64));
+        let y = self.through(pool, d, false, Streams { inp, out, first: self.products[2], fixed, noise: true }, true);
         self.products[2] += vectors as u64;
         Ok(y)
     }
 
-    fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams) -> Vec<f32> {
+    fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams, moves: bool) -> Vec<f32> {
         self.refresh_composite();
         let machine = Machine { isa: self.isa, pool };
         let matrix = Matrix { values: self.composite(), rows: self.rows, columns: self.columns, forward };
@@ -187,7 +194,10 @@ impl Tile {
             return y;
         }
         let io = if forward { &self.forward } else { &self.backward };
-        product(machine, io, matrix, x, streams, forward)
+        let mut mean = Mean { value: self.means[usize::from(!forward)], moves };
+        let y = product(machine, io, matrix, x, streams, &mut mean, forward);
+        self.means[usize::from(!forward)] = mean.value;
+        y
     }
 
     /// One mini-batch: `x` is `[m][d_in]`, `d` is `[m][d_out]` and holds the gradient of the mean loss. More than [`MAX_VECTORS`] count as several.
@@ -441,6 +451,9 @@ impl Tile {
     }
 }
 
+/// Names of the running means of noise management.
+const AVERAGED: [&str; 2] = ["forward.average_abs_max", "backward.average_abs_max"];
+
 /// `sum <- sum + factor * value`, or that alone if it is the first term.
 fn add_term(sum: &mut [f32], first: bool, factor: f32, value: impl Fn(usize) -> f32) {
     for (at, s) in sum.iter_mut().enumerate() {
@@ -451,12 +464,21 @@ fn add_term(sum: &mut [f32], first: bool, factor: f32, value: impl Fn(usize) -> 
 
 /// Saved state.
 impl Tile {
+    /// The running means of the peripheries that have one.
+    fn averaged(&self) -> Vec<(&'static str, f32)> {
+        let managed = [&self.forward, &self.backward].map(|io| io.noise_management == NoiseManagement::AverageAbsMax);
+        (0..2).filter(|side| managed[*side]).map(|side| (AVERAGED[side], self.means[side])).collect()
+    }
+
     /// Everything needed to go on bit for bit, by name.
     pub fn state(&self) -> Vec<(String, State)> {
         let mut state = Vec::new();
         self.arrays.iter().for_each(|array| state.extend(array.state()));
         for (name, matrix) in self.plan.digital.iter().zip(&self.digital) {
             state.push((format!("{name}.values"), State::Values(matrix.clone())));
+        }
+        for (name, mean) in self.averaged() {
+            state.push((name.into(), State::Values(vec![mean])));
         }
         let mut counts = vec![self.counters.vectors, self.counters.batches];
         counts.extend(self.products);
@@ -485,6 +507,13 @@ impl Tile {
             let stored = values(&format!("{name}.values"))?;
             check_matrix(name, &stored, self.rows, self.columns).map_err(|e| e.within("state"))?;
             *matrix = stored;
+        }
+        for (name, _) in self.averaged() {
+            let mean = values(name)?;
+            match mean[..] {
+                [mean] if mean >= 0.0 && mean.is_finite() => next.means[usize::from(name == AVERAGED[1])] = mean,
+                _ => return Err(Error::value(&format!("state.{name}"), format_args!("{mean:?}"), "one number >= 0, finite")),
+            }
         }
         let expected = 7 + 3 * self.counters.transfers.len();
         match take("counters").ok_or_else(|| missing("counters"))? {
