@@ -193,11 +193,6 @@ def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     return even.view(F), odd.view(F)
 
 
-def uniforms(key: int, i: Words, n: Words) -> Floats:
-    """A number in [0, 1) with 24 bits for every pair of counters."""
-    return (words(key, i, n) >> U(8)).view(np.int32).astype(F) * F(1.0 / 16777216.0)
-
-
 def normals(key: int, i: Words, n: Words) -> Floats:
     """A normal number for every pair of counters: `2p` and `2p + 1` of `i` come from words `2p` and `2p + 1`."""
     pair = n & U(0xFFFFFFFE)
@@ -825,7 +820,7 @@ def change(
         for b in range(0, len(x), size):
             dw = increments(x[b : b + size], d[b : b + size], rate)
             if kind == "pulsed":
-                pulse(array, routed(rounded(array, dw, pulses, keys[b][1]), route))
+                pulse(array, routed(whole(array, dw, pulses, keys[b][1]), route))
             else:
                 add(array, routed(dw, route), kind)
         return
@@ -859,7 +854,7 @@ def increments(x: Floats, d: Floats, rate: float) -> Floats:
     return total
 
 
-def rounded(array: Crossbar, dw: Floats, pulses: Settings, key: int) -> Floats:
+def whole(array: Crossbar, dw: Floats, pulses: Settings, key: int) -> Floats:
     """Increments as signed numbers of pulses: `|dw| / granularity` (float64) rounded as it is set, at most 16384.
 
     The stochastic rounding of the cell at `(row, column)` takes uniform `(column, 0)` of `(ROUND_COUNT, row)` below the

@@ -286,7 +286,7 @@ def test_every_parameter_can_be_read_and_set(row: Row) -> None:
     own = {"PowStep": ["gamma_up", "gamma_down"]}.get(row.name, [])
     common = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", "reset", "nu"]
     assert list(parameters) == [*common, *own]
-    assert len(parameters) == 7 + len(own)
+    assert len(parameters) == 9 + len(own)
     for name in parameters:
         value = parameters[name]
         assert (value.shape, value.dtype) == ((3, 4), np.float32)
