@@ -245,7 +245,35 @@ CASES = [
     Case(act=io(w_noise_type=1), error=TypeError, field="w_noise_type", value="1", allowed="string"),
     Case(act=lambda s: s.tile.forward(s.x, noise="no"), error=TypeError, field="noise", value="str"),  # type: ignore[arg-type]
     Case(act=lambda s: s.evaluate(noise=0), error=TypeError, field="noise", value="0", allowed="True or False"),
-    Case(act=lambda s: og.PulseTrain(desired_bl=0), field="desired_bl", value="0", allowed="1 to 16384"),
+    *[
+        Case(act=lambda s, wrong={field: value}: og.PulseTrain(**wrong), field=field, value=str(value), allowed=allowed)
+        for field, value, allowed in [
+            ("desired_bl", 0, "1 to 16384"),
+            ("desired_bl", 16385, "1 to 16384"),
+            ("pulse_type", "Stochastic", '"stochastic_compressed", .*"none"'),
+            ("um_grad_scale", 0.0, "1e-9 to 1000000000.0"),
+            ("um_grad_scale", -0.5, "1e-9 to 1000000000.0"),
+            ("res", -0.1, "0.0 to 1000000000.0"),
+            ("x_res_implicit", -0.1, "0.0 to 1000000000.0"),
+            ("d_res_implicit", 2_000_000_000, "0.0 to 1000000000.0"),
+            ("increment", "mean", '"sample", "batch"'),
+            ("rounding", "nearest", '"stochastic", "ceil", "floor"'),
+        ]
+    ],
+    Case(act=lambda s: og.PulseTrain(res=NAN), field="res", value="NaN", allowed="0.0 to"),
+    *[
+        Case(
+            act=lambda s, wrong={field: "yes"}: og.PulseTrain(**wrong),
+            error=TypeError,
+            field=field,
+            value="yes",
+            allowed="True or False",
+        )
+        for field in ("fixed_bl", "sto_round", "update_management")
+    ],
+    Case(
+        act=lambda s: og.PulseTrain(increment=True), error=TypeError, field="increment", value="True", allowed="string"
+    ),  # type: ignore[arg-type]
     Case(act=lambda s: og.TikiTaka(gamma=-0.5), field="gamma", value="-0.5", allowed=">= 0"),
     Case(
         act=lambda s: og.Tile(3, 4, algorithm=og.TikiTaka(n_reads_per_transfer=5)),
@@ -376,7 +404,17 @@ def test_a_mistake_is_one_error_that_names_it_and_nothing_has_changed(case: Case
     name=st.sampled_from(["w_max", "w_min", "reference", "dw_up", "dw_down"]),
     size=st.sampled_from([0.0, 1e-45, 1e-40, 1e-3, 1e9, 1e30, 3e38]),
     lr=st.sampled_from([0.0, 1e-40, 0.1, 1e9, 3e38]),
-    pulses=st.sampled_from(["stochastic_compressed", "analog_update", "none_with_device"]),
+    pulses=st.sampled_from(
+        [
+            "stochastic_compressed",
+            "mean_count",
+            "deterministic_implicit",
+            "pulsed",
+            "analog_update",
+            "random_increment",
+            "none_with_device",
+        ]
+    ),
 )
 def test_cells_of_any_size_stay_within_their_bounds(name: str, size: float, lr: float, pulses: Any) -> None:
     tile = og.Tile(3, 4, device=DEVICE, pulses=og.PulseTrain(pulse_type=pulses), seed=1)

@@ -629,7 +629,7 @@ def test_T_UPD_7_slope_one_in_the_granularity(rounding: str, sign: int) -> None:
         assert error == pytest.approx(exact, abs=(pulses + 2) * 2**-24)
         errors.append(error - smooth)
     assert (np.sign(errors) == sign).all()
-    # g/2 times the response 1 - w/tau at the end; the corrections, relative, are dw/tau and g/tau: 0.04 + 0.005
+    # g/2 times the response 1 - w/tau; relative to that come up to 2 dw / tau (floor) and terms of the size of g / tau
     g = dw / (counts + 0.5)
     np.testing.assert_allclose(errors, sign * g / 2 * (1 - w0 / TAU), rtol=2 * (dw + g[0]) / TAU)
     slope = np.log(errors[-1] / errors[0]) / np.log(g[-1] / g[0])
