@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import devices as devices
     from . import nn as nn
+    from . import presets as presets
     from . import response as response
     from . import theory as theory
     from .algorithms import AnalogSGD as AnalogSGD
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory")
+_MODULES = ("algorithms", "data", "devices", "nn", "presets", "response", "theory")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -69,6 +70,7 @@ __all__ = [
     "fit",
     "load",
     "nn",
+    "presets",
     "response",
     "save",
     "theory",

@@ -279,7 +279,8 @@ class LinearStep(_Bounded):
     ``gamma_up_dtod``, ``gamma_down_dtod >= 0`` (added, not relative); ``allow_increasing``: no absolute value, steps
     may grow towards their bound; ``mean_bound_reference``: ``ref`` are the nominal bounds, False takes those of each
     cell; ``reverse_up``, ``reverse_down``: the step in this direction grows from the other bound on, ``ref_up`` is the
-    lower bound less ``reverse_offset >= 0``, ``ref_down`` the upper bound and ``reverse_offset``. Granularity ``dw_min``.
+    lower bound less ``reverse_offset >= 0``, ``ref_down`` the upper bound and ``reverse_offset``.
+    Granularity ``dw_min``.
 
     >>> from ohmgrad.devices import LinearStep
     >>> device = LinearStep(gamma_up=0.25, gamma_down=0.5, w_min=-0.5)
