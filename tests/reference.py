@@ -223,13 +223,28 @@ DRIFT = {
 OWN: dict[str, Settings] = {
     "ConstantStep": {},
     "SoftBounds": {},
-    "SoftBoundsReference": {"mult_noise": False, "slope_up_dtod": 0.0, "slope_down_dtod": 0.0},
+    "SoftBoundsReference": {"mult_noise": False, "slope_up_dtod": 0.0, "slope_down_dtod": 0.0, "kit_compat": False},
     "PowStep": {"pow_gamma": 1.0, "pow_gamma_dtod": 0.0, "pow_up_down": 0.0, "pow_up_down_dtod": 0.0},
     "LinearResponse": {"mult_noise": False, "tau": 1.0, "c": 0.0},
     "PowerResponse": {"mult_noise": False, "tau": 1.0, "gamma": 1.0},
     "ExponentialResponse": {"mult_noise": False, "tau": 1.0, "gamma": 1.0},
     "Tabulated": {},
-}
+    "LinearStep": {
+        "gamma_up": 0.0, "gamma_down": 0.0, "gamma_up_dtod": 0.0, "gamma_down_dtod": 0.0, "reverse_up": False,
+        "reverse_down": False, "reverse_offset": 0.01, "mean_bound_reference": True, "allow_increasing": False,
+    },
+    "SoftBoundsPmax": {"p_max": 1000.0, "alpha": 0.0005, "range_min": -1.0, "range_max": 1.0, "kit_compat": False},
+    "ExpStep": {
+        "A_up": 0.00081, "A_down": 0.36833, "gamma_up": 12.44625, "gamma_down": 12.78785, "a": 0.244, "b": 0.2425,
+        "dw_min_std_add": 0.0, "dw_min_std_slope": 0.0, "kit_compat": False,
+    },
+    "PowStepReference": {
+        "pow_gamma": 1.0, "pow_gamma_dtod": 0.0, "pow_up_down": 0.0, "pow_up_down_dtod": 0.0, "kit_compat": False,
+    },
+    "PiecewiseStep": {},
+    "ShiftedLinear": {"mult_noise": False, "tau_max": 1.0, "tau_min": -1.0, "shift": 0.0},
+    "SaturatingExponential": {"mult_noise": False, "gamma_up": 1.0, "gamma_down": 1.0},
+}  # fmt: skip
 IO = {
     "is_perfect": False, "mv_type": "one_pass", "inp_bound": 0.0, "inp_res": 0.0, "inp_noise": 0.0,
     "inp_sto_round": False, "inp_asymmetry": 0.0, "out_bound": 0.0, "out_res": 0.0, "out_noise": 0.0,
@@ -248,14 +263,43 @@ PULSES = {
 
 
 def complete(device: Settings) -> Settings:
-    """A device with all its settings; the models that name their bounds otherwise get them here."""
+    """A device with all its settings; the models that name their bounds or steps otherwise get them here."""
     device = {**COMMON, **OWN[device["model"]], **device}
     device["drift"] = {**DRIFT, **(device["drift"] or {})}
     if "tau" in device:
         return {**device, "w_max": device["tau"], "w_min": -device["tau"]}
+    if "shift" in device:
+        return {**device, "w_max": device["shift"] + device["tau_max"], "w_min": device["shift"] + device["tau_min"]}
+    if "p_max" in device:
+        return {**device, **by_pulse_curves(device)}
     if "w" in device:
         return {**device, "w_max": device["w"][-1], "w_min": device["w"][0]}
     return device
+
+
+def by_pulse_curves(device: Settings) -> Settings:
+    """Bounds and steps of soft bounds given by their pulse curves (float64)."""
+    low, high, alpha = device["range_min"], device["range_max"], device["alpha"]
+    span = (high - low) / -double_expm1(-alpha * device["p_max"])
+    if device["kit_compat"]:
+        return {"w_max": low + span, "w_min": low, "dw_min": alpha * span, "up_down": 1.0 + 2.0 * low / span}
+    w_max, w_min, part = low + span, high - span, -double_expm1(-alpha)
+    if w_max > -w_min:
+        return {"w_max": w_max, "w_min": w_min, "dw_min": part * w_max, "up_down": 1.0 + w_min / w_max}
+    return {"w_max": w_max, "w_min": w_min, "dw_min": part * -w_min, "up_down": -(1.0 + w_max / w_min)}
+
+
+def double_expm1(x: float) -> float:
+    """`e^x - 1` in float64: halved to 1/32, twelve terms of the series, doubled again."""
+    doublings = 0
+    while x > 0.03125 or x < -0.03125:
+        x, doublings = 0.5 * x, doublings + 1
+    e = 0.0
+    for n in range(12, 0, -1):
+        e = (1.0 + e) * (x / n)
+    for _ in range(doublings):
+        e = e * (e + 2.0)
+    return e
 
 
 def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str, Floats]:
@@ -264,24 +308,15 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     Parameter number `p` of the cell at `(row, column)` takes normal `(column, 0)` of stream `(p, row)`.
     """
 
-    def spread(name: str, p: int, settings: Settings = device) -> Floats:
-        sigma = F(settings[name])
-        z = np.zeros((rows, columns), F)
-        if sigma > ZERO:
-            for row in range(rows):
-                z[row] = normals(child(key, p, row), count(columns), np.zeros(columns, U))
-        return sigma * z
-
-    def one_sided(name: str) -> tuple[F, F]:
-        v = device[name]
-        return F(v if v < 0.0 else 0.0), F(v if v > 0.0 else 0.0)
+    def spread(name: str, p: int) -> Floats:
+        return spread_of(device[name], p, key, rows, columns)
 
     w_max = F(device["w_max"]) * (ONE + spread("w_max_dtod", 0))
     w_min = F(device["w_min"]) * (ONE + spread("w_min_dtod", 1))
     xi = spread("dw_min_dtod", 2)
     gain = exp(xi) if device["dw_min_dtod_log_normal"] else ONE + xi
     r = spread("up_down_dtod", 3)
-    negative, positive = one_sided("up_down")
+    negative, positive = one_sided(device["up_down"])
     dw_up = F(device["dw_min"]) * ((gain + r) + negative)
     dw_down = F(device["dw_min"]) * ((gain - r) - positive)
     crossed = w_min > w_max
@@ -293,11 +328,7 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     if device["model"] == "SoftBoundsReference":
         cells["w_max"] = w_max / np.abs(ONE + spread("slope_up_dtod", 5))
         cells["w_min"] = w_min / np.abs(ONE + spread("slope_down_dtod", 6))
-    if device["model"] == "PowStep":
-        gain, r = ONE + spread("pow_gamma_dtod", 5), spread("pow_up_down_dtod", 6)
-        negative, positive = one_sided("pow_up_down")
-        cells["gamma_up"] = np.abs(F(device["pow_gamma"]) * ((gain + r) + negative))
-        cells["gamma_down"] = np.abs(F(device["pow_gamma"]) * ((gain - r) - positive))
+    cells.update(draw_own(device, key, rows, columns))
     crossed, middle = cells["w_min"] > cells["w_max"], HALF * (cells["w_max"] + cells["w_min"])
     cells["w_max"] = np.where(crossed, middle, cells["w_max"])
     cells["w_min"] = np.where(crossed, middle, cells["w_min"])
@@ -310,7 +341,7 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     cells["reference"], cells["decay"] = reference, decay
     cells["diffusion"] = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
     cells["reset"] = F(device["reset"]) + spread("reset_dtod", 10)
-    cells["nu"] = F(device["drift"]["nu"]) * (ONE + spread("nu_dtod", 11, device["drift"]))
+    cells["nu"] = F(device["drift"]["nu"]) * (ONE + spread_of(device["drift"]["nu_dtod"], 11, key, rows, columns))
     if device["corrupt_devices_prob"] > 0.0:
         corrupt(device, cells, key)
     if device["perfect_bias"]:
@@ -337,14 +368,49 @@ def corrupt(device: Settings, cells: dict[str, Floats], key: int) -> None:
 
 def perfect(device: Settings, cells: dict[str, Floats]) -> None:
     """Makes the last column one of cells without spread that do not age, with bounds out of reach."""
-    plain = {name: False if value is True else 0.0 for name, value in COMMON.items() if type(value) in (bool, float)}
-    kept = {name: device[name] for name in ("dw_min", "w_max", "w_min")}
-    own = {name: 0.0 for name in device if name.endswith("_dtod")}
-    ideal = draw_cells({**device, **plain, **own, "drift": DRIFT, **kept}, 0, 1, 1)
-    for name, value in (("w_max", F(100.0) * F(device["w_max"])), ("w_min", F(100.0) * F(device["w_min"]))):
-        ideal[name] = np.full((1, 1), value)
+    plain = {**device, **{name: 0.0 for name in device if name.endswith("_dtod")}}
+    ideal = draw_own(plain, 0, 1, 1)
+    for name in ("w_max", "w_min"):
+        ideal[name] = np.full((1, 1), F(100.0) * F(device[name]))
+    for name in ("dw_up", "dw_down"):
+        ideal[name] = np.full((1, 1), F(device["dw_min"]))
+    for name in ("reference", "decay", "diffusion", "reset", "nu"):
+        ideal[name] = np.full((1, 1), ONE if name == "decay" else ZERO)
     for name, plane in cells.items():
         plane[:, -1] = ideal[name][0, 0]
+
+
+def spread_of(sigma: float, p: int, key: int, rows: int, columns: int) -> Floats:
+    """`sigma z` for parameter number `p` of every cell."""
+    z = np.zeros((rows, columns), F)
+    if sigma > 0.0:
+        for row in range(rows):
+            z[row] = normals(child(key, p, row), count(columns), np.zeros(columns, U))
+    return F(sigma) * z
+
+
+def draw_own(device: Settings, key: int, rows: int, columns: int) -> dict[str, Floats]:
+    """The parameters of cells that only this model has."""
+
+    def spread(name: str, p: int) -> Floats:
+        return spread_of(device[name], p, key, rows, columns)
+
+    if device["model"] in ("PowStep", "PowStepReference"):
+        gain, r = ONE + spread("pow_gamma_dtod", 5), spread("pow_up_down_dtod", 6)
+        negative, positive = one_sided(device["pow_up_down"])
+        up = np.abs(F(device["pow_gamma"]) * ((gain + r) + negative))
+        return {"gamma_up": up, "gamma_down": np.abs(F(device["pow_gamma"]) * ((gain - r) - positive))}
+    if device["model"] == "LinearStep":
+        up = F(device["gamma_up"]) + spread("gamma_up_dtod", 5)
+        down = F(device["gamma_down"]) + spread("gamma_down_dtod", 6)
+        up, down = (up, down) if device["allow_increasing"] else (np.abs(up), np.abs(down))
+        return {"gamma_up": up, "gamma_down": down}
+    return {}
+
+
+def one_sided(v: float) -> tuple[F, F]:
+    """The negative and the positive part."""
+    return F(v if v < 0.0 else 0.0), F(v if v > 0.0 else 0.0)
 
 
 def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
@@ -370,9 +436,9 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
     match device["model"]:
         case "ConstantStep":
             return np.ones(v.shape, F)
-        case "SoftBounds" | "SoftBoundsReference":
+        case "SoftBounds" | "SoftBoundsReference" | "SoftBoundsPmax":
             return ONE - v * inverse(np.where(up, cell["w_max"], cell["w_min"]))
-        case "PowStep":
+        case "PowStep" | "PowStepReference":
             room = np.where(up, cell["w_max"] - v, v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
             return power(room, np.where(up, cell["gamma_up"], cell["gamma_down"]))
         case "LinearResponse":
@@ -389,15 +455,40 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
         case "Tabulated":
             position = (v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
             return np.where(up, interpolate(device, "q_up", position), interpolate(device, "q_down", position))
+        case "LinearStep":
+            nominal = device["mean_bound_reference"]
+            high = np.full(v.shape, F(device["w_max"])) if nominal else cell["w_max"]
+            low = np.full(v.shape, F(device["w_min"])) if nominal else cell["w_min"]
+            offset = F(device["reverse_offset"])
+            to_up = low - offset if device["reverse_up"] else high
+            to_down = high + offset if device["reverse_down"] else low
+            return ONE - v * np.where(up, cell["gamma_up"] * inverse(to_up), cell["gamma_down"] * inverse(to_down))
+        case "ExpStep":
+            y = v * (F(2.0 * device["a"]) * inverse(cell["w_max"] - cell["w_min"])) + F(device["b"])
+            grown = expm1(y * np.where(up, F(device["gamma_up"]), F(-device["gamma_down"]))) + ONE
+            q = ONE - np.where(up, F(device["A_up"]), F(device["A_down"])) * grown
+            return np.where(q > ZERO, q, ZERO)
+        case "PiecewiseStep":
+            position = (v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
+            return np.where(up, interpolate(device, "u_up", position), interpolate(device, "u_down", position))
+        case "ShiftedLinear":
+            room = np.where(up, cell["w_max"], cell["w_min"]) - v
+            return room * np.where(up, ONE / F(device["tau_max"]), ONE / F(device["tau_min"]))
+        case "SaturatingExponential":
+            span = inverse(cell["w_max"] - cell["w_min"])
+            room = np.where(up, v - cell["w_max"], cell["w_min"] - v)
+            return ZERO - expm1(room * (np.where(up, F(device["gamma_up"]), F(device["gamma_down"])) * span))
     raise ValueError(f"model is {device['model']!r}, allowed: {', '.join(OWN)}")
 
 
 def interpolate(device: Settings, name: str, position: NDArray[np.floating], number: type[np.floating] = F) -> Floats:
     """The table called `name` at positions from 0 (first node) to 1 (last): on each interval a line."""
-    w, q = device["w"], device[name]
+    q = [*device[name]] * (2 if len(device[name]) == 1 else 1)
+    last = len(q) - 1
+    w = device.get("w") or [float(i) for i in range(last + 1)]
     nodes = [(node - w[0]) / (w[-1] - w[0]) for node in w]
     result = np.zeros(position.shape, number)
-    for i in range(len(w) - 1):
+    for i in range(last):
         b = (q[i + 1] - q[i]) / (nodes[i + 1] - nodes[i])
         a = q[i] - b * nodes[i]
         begun = (number(nodes[i]) <= position) | (i == 0)
@@ -408,7 +499,21 @@ def interpolate(device: Settings, name: str, position: NDArray[np.floating], num
 def granularity(device: Settings) -> float:
     """Mean size of a pulse at zero (float64); a power step has `0.5^pow_gamma`, by square roots."""
     size = 1.0
-    if device["model"] == "PowStep":
+    if device["model"] == "PiecewiseStep":
+        size = device["u_up"][len(device["u_up"]) // 2]
+    if device["model"] == "SaturatingExponential":
+        high, low = device["w_max"], device["w_min"]
+        up = -double_expm1(-device["gamma_up"] * high / (high - low))
+        size = 0.5 * (up - double_expm1(-device["gamma_down"] * -low / (high - low)))
+    if device["model"] == "ExpStep":
+        up, down = (
+            1.0 - device[f"A_{side}"] * (double_expm1(device[f"gamma_{side}"] * b) + 1.0)
+            for side, b in (("up", device["b"]), ("down", -device["b"]))
+        )
+        up, down = up if up > 0.0 else 0.0, down if down > 0.0 else 0.0
+        shrunk = 1.0 - device["up_down"] if device["up_down"] > 0.0 else 1.0
+        size = shrunk * down if device["kit_compat"] else 0.5 * (up + down)
+    if device["model"] in ("PowStep", "PowStepReference"):
         for _ in range(int(device["pow_gamma"])):
             size = 0.5 * size
         rest, root = device["pow_gamma"] - int(device["pow_gamma"]), 0.5
@@ -796,10 +901,16 @@ class Array:
 
 
 def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: Floats) -> Floats:
-    """One pulse: `v +- dw (q + sigma z m)`, `m = q` (relative noise) or 1 (additive), then the bounds."""
+    """One pulse: `v +- dw (q + sigma z m)`, `m = q` (relative noise) or 1 (additive), then the bounds.
+
+    The noise of an exponential step is `sigma z (|dw m| + dw_min_std_add + dw_min_std_slope |v|)`.
+    """
     q = response(device, cell, v, up)
     size = np.where(up, cell["dw_up"], -cell["dw_down"])
     m = q if device["mult_noise"] else ONE
+    if device["model"] == "ExpStep":
+        scale = (np.abs(size * m) + F(device["dw_min_std_add"])) + F(device["dw_min_std_slope"]) * np.abs(v)
+        return clip(v + (size * q + (F(device["dw_min_std"]) * z) * scale), cell["w_min"], cell["w_max"])
     return clip(v + size * (q + (F(device["dw_min_std"]) * z) * m), cell["w_min"], cell["w_max"])
 
 

@@ -197,26 +197,58 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "crossed bounds, repaired": {"w_max_dtod": 2.0, "w_min_dtod": 2.0},
     "crossed bounds, met": {"w_max_dtod": 2.0, "w_min_dtod": 2.0, "enforce_consistency": False},
     "symmetric point subtracted": {"subtract_symmetry_point": True},
+    "reset and drift": {"reset": 0.1, "reset_dtod": 0.02, "drift": {"nu": 0.05, "nu_dtod": 0.3}},
+    "stuck cells": {"corrupt_devices_prob": 0.4, "corrupt_devices_range": 0.3, "reset_dtod": 0.1},
+    "perfect bias": {"perfect_bias": True, "lifetime": 30.0, "diffusion": 0.01, "reset": 0.1},
+}
+# What a model can do beyond its entry in the table.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "LinearStep": [
+        {"mean_bound_reference": False},
+        {"allow_increasing": True, "gamma_up": -0.3},
+        {"reverse_up": True, "reverse_down": True, "reverse_offset": 0.05},
+        {"reverse_down": True, "mean_bound_reference": False},
+    ],
+    "SoftBoundsPmax": [{"kit_compat": True}, {"range_max": 0.2, "range_min": -0.6}],
+    "ExpStep": [
+        {"kit_compat": True, "up_down": 0.3},
+        {"mult_noise": False},
+        {"A_up": -1.2, "A_down": -0.1, "a": -0.5, "b": -0.5, "gamma_up": 5.0, "gamma_down": 5.0},
+    ],
+    "PiecewiseStep": [{"u_up": [0.7], "u_down": [1.2]}, {"u_up": [1.5, 0.2], "u_down": [0.1, 1.4]}],
+    "ShiftedLinear": [{"shift": -0.3}],
 }
 
 
 def variants() -> list[Any]:
     """Every device in every variant; a constant step has no symmetric point."""
-    return [
-        pytest.param({**device, **VARIANTS[variant]}, id=f"{name}: {variant}")
+    shared = [
+        pytest.param({**device, **settings_of(name, VARIANTS[variant])}, id=f"{name}: {variant}")
         for name, device in DEVICES.items()
         for variant in VARIANTS
         if (name, variant) != ("ConstantStep", "symmetric point subtracted")
     ]
+    own = [pytest.param({**DEVICES[name], **more}, id=f"{name}: {more}") for name in MORE for more in MORE[name]]
+    return shared + own
+
+
+def settings_of(name: str, variant: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the model has; one of them derives the steps."""
+    derived = ("dw_min", "up_down") if name == "SoftBoundsPmax" else ()
+    return {field: value for field, value in variant.items() if field not in derived}
 
 
 def test_the_table_has_every_device() -> None:
     assert sorted(DEVICES) == sorted(_core.models()) == sorted(reference.OWN)
 
 
-@pytest.mark.parametrize("name", DEVICES)
-def test_granularity(name: str) -> None:
-    assert _core.device_facts(DEVICES[name])["granularity"] == reference.granularity(reference.complete(DEVICES[name]))
+@pytest.mark.parametrize("device", variants())
+def test_facts(device: dict[str, Any]) -> None:
+    facts, spec = _core.device_facts(device), reference.complete(device)
+    assert facts["granularity"] == reference.granularity(spec)
+    assert {name: facts[name] for name in ("dw_min", "up_down", "w_max", "w_min")} == {
+        name: spec[name] for name in ("dw_min", "up_down", "w_max", "w_min")
+    }
 
 
 @pytest.mark.parametrize("name", DEVICES)

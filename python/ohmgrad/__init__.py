@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import devices as devices
     from . import nn as nn
+    from . import presets as presets
     from . import response as response
     from . import theory as theory
     from . import train as train
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory", "train")
+_MODULES = ("algorithms", "data", "devices", "nn", "presets", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -70,6 +71,7 @@ __all__ = [
     "fit",
     "load",
     "nn",
+    "presets",
     "response",
     "save",
     "theory",

@@ -78,23 +78,24 @@ class Record:
 
     A subclass is decorated ``@dataclass(frozen=True, kw_only=True, slots=True, repr=False)``. Its fields annotated
     ``float``, ``int``, ``bool``, ``str``, ``Literal`` (of strings) or ``tuple[float, ...]`` are converted; a TypeError
-    names the field of a value that is none.
+    names the field of a value that is none. A field with ``init=False`` is derived from the others: it is set after
+    these, and is no setting.
     """
 
     def __post_init__(self) -> None:
         for field in fields(self):
             kind = _kind(field)
-            if kind is not None:
+            if kind is not None and field.init:
                 object.__setattr__(self, field.name, kind(field.name, getattr(self, field.name)))
 
     def __repr__(self) -> str:
-        shown = ((f, getattr(self, f.name)) for f in fields(self))
+        shown = ((f, getattr(self, f.name)) for f in fields(self) if f.init)
         parts = [f"{'' if not f.kw_only else f.name + '='}{v!r}" for f, v in shown if _differs(f, v)]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def describe(self) -> dict[str, Any]:
         """All fields by name, tuples as lists, records as mappings: what the compiled core and JSON take."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.init}
 
 
 def _differs(field: Field[Any], value: object) -> bool:
@@ -137,7 +138,7 @@ class Registry(Generic[T]):
         """``{"type": name, field: value, ...}`` with JSON values only; ValueError if the class is not registered."""
         if self._classes.get(type(value).__name__) is not type(value):
             raise ValueError(f"{self._unknown(type(value).__name__)}; register the class before saving it")
-        items = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        items = {f.name: getattr(value, f.name) for f in fields(value) if f.init}  # type: ignore[arg-type]
         return {"type": type(value).__name__} | {name: self._encode_field(v) for name, v in items.items()}
 
     def decode(self, config: Mapping[str, Any]) -> T:
@@ -147,7 +148,7 @@ class Registry(Generic[T]):
         cls = self._classes.get(name) if isinstance(name, str) else None
         if cls is None:
             raise ValueError(self._unknown(name))
-        allowed = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        allowed = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
         unknown = sorted(set(rest) - set(allowed))
         if unknown:
             raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}")

@@ -187,6 +187,10 @@ impl Common {
     fn new(fields: &mut Fields, facts: Facts) -> Result<Self> {
         let (w_max, w_min) = facts.bounds.map_or_else(|| read_bounds(fields), Ok)?;
         let (dw_min, up_down) = facts.steps.map_or_else(|| read_steps(fields), Ok)?;
+        let write_noise_std = fields.real("write_noise_std", 0.0, NOT_NEGATIVE)?;
+        if write_noise_std > 0.0 && !facts.write_noise {
+            return Err(Error::value("device.write_noise_std", write_noise_std, "0: this model has no write noise"));
+        }
         Ok(Self {
             dw_min,
             dw_min_dtod: fields.real("dw_min_dtod", 0.0, NOT_NEGATIVE)?,
@@ -211,7 +215,7 @@ impl Common {
             reset_dtod: fields.real("reset_dtod", 0.0, NOT_NEGATIVE)?,
             reset_std: fields.real("reset_std", 0.0, NOT_NEGATIVE)?,
             drift: fields.optional("drift")?.map_or_else(|| Ok(Drift::NONE), Drift::new)?,
-            write_noise_std: fields.real("write_noise_std", 0.0, if facts.write_noise { NOT_NEGATIVE } else { 0.0..=0.0 })?,
+            write_noise_std,
             apply_write_noise_on_set: fields.switch("apply_write_noise_on_set", true)?,
             corrupt_devices_prob: fields.real("corrupt_devices_prob", 0.0, 0.0..=1.0)?,
             corrupt_devices_range: fields.real("corrupt_devices_range", 0.1, NOT_NEGATIVE)?,

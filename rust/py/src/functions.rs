@@ -64,6 +64,8 @@ pub fn device_facts<'py>(py: Python<'py>, settings: &Bound<'py, PyAny>) -> PyRes
     let facts = PyDict::new(py);
     facts.set_item("granularity", device.granularity())?;
     facts.set_item("n_states", device.n_states())?;
+    facts.set_item("dw_min", device.steps().0)?;
+    facts.set_item("up_down", device.steps().1)?;
     facts.set_item("symmetric_point", device.symmetric_point().unwrap_or(f64::NAN))?;
     facts.set_item("w_max", device.bounds().0)?;
     facts.set_item("w_min", device.bounds().1)?;

@@ -3,6 +3,7 @@
 //! Per cell, with `r = pow_up_down_dtod z6`:
 //! `gamma_up = pow_gamma ((1 + pow_gamma_dtod z5) + r + min(pow_up_down, 0))`, `gamma_down = pow_gamma ((1 + pow_gamma_dtod z5) - r - max(pow_up_down, 0))`,
 //! absolute values taken. A pulse at zero between symmetric bounds has size `dw_min 2^-pow_gamma`: that is the granularity.
+//! It is the power response of W24 (eq. 24); that of W25 is 1 at zero, see `PowerResponse`.
 
 use super::inverse;
 use crate::device::{Cell, Facts, Model, NOT_NEGATIVE};
