@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import algorithms as algorithms
+    from . import curves as curves
     from . import data as data
     from . import devices as devices
     from . import nn as nn
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "presets", "response", "theory", "train")
+_MODULES = ("algorithms", "curves", "data", "devices", "nn", "presets", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -65,6 +66,7 @@ __all__ = [
     "Tile",
     "__version__",
     "algorithms",
+    "curves",
     "data",
     "devices",
     "evaluate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from numbers import Real
 from operator import index
@@ -56,6 +56,19 @@ def as_floats(name: str, value: object) -> tuple[float, ...]:
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         raise TypeError(f"{name} must be a sequence of numbers, got {value!r}")
     return tuple(as_float(f"{name}[{i}]", v) for i, v in enumerate(value))
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """``"; did you mean 'SoftBounds'?"`` for the known name that is closest to a misspelt one, or nothing.
+
+    >>> nearest("soft_bound", ["SoftBounds", "PowStep"])
+    "; did you mean 'SoftBounds'?"
+    """
+    from difflib import get_close_matches
+
+    plain = {other.lower().replace("_", ""): other for other in known}
+    found = get_close_matches(str(name).lower().replace("_", "").replace("-", ""), plain, 1)
+    return f"; did you mean {plain[found[0]]!r}?" if found else ""
 
 
 _KINDS: dict[str, Callable[[str, object], object]] = {
@@ -134,6 +147,12 @@ class Registry(Generic[T]):
         """The registered names in order."""
         return sorted(self._classes)
 
+    def __getitem__(self, name: str) -> type[T]:
+        """The class of a name; ValueError naming the known ones for another name."""
+        if name not in self._classes:
+            raise ValueError(self._unknown(name))
+        return self._classes[name]
+
     def encode(self, value: T) -> dict[str, Any]:
         """``{"type": name, field: value, ...}`` with JSON values only; ValueError if the class is not registered."""
         if self._classes.get(type(value).__name__) is not type(value):
@@ -151,14 +170,15 @@ class Registry(Generic[T]):
         allowed = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
         unknown = sorted(set(rest) - set(allowed))
         if unknown:
-            raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}")
+            hint = nearest(unknown[0], allowed)
+            raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}{hint}")
         return cls(**{field: self._decode_field(v) for field, v in rest.items()})
 
     def _of(self, name: object) -> Registry[Any]:
         return self if name in self._classes or self._inner is None else self._inner
 
     def _unknown(self, name: object) -> str:
-        return f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}"
+        return f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}{nearest(name, self.names())}"
 
     def _encode_field(self, value: object) -> object:
         if is_dataclass(value):

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .curves import cell, mean, noise_free, pulse_train
 from .demo import Run, Settings, summary
 from .devices import Device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # The colours of Okabe and Ito, which people with any colour vision can tell apart.
 _COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
@@ -47,6 +49,38 @@ def demo_picture(settings: Settings, runs: Sequence[Run]) -> bytes:
     epochs.legend(loc="lower right")
     response(device, settings.device)
     figure.suptitle(f"8x8 digits, 64-32-10 network, {settings.seeds} seeds (bands: worst to best)")
+    return _png(figure)
+
+
+def device_picture(device: Device, at: tuple[int, int] = (0, 0), seed: int = 0) -> bytes:
+    """A device as a PNG file: its response, and pulses up and down of the mean cell and of the one drawn for `at`.
+
+    The trains begin at the lower bound and have as many pulses each way as the range has states, at most 2000.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    response(left, device)
+    pulses = int(min(max(device.n_states, 10), 2000))
+    kinds = (
+        ("drawn cell, with noise", device, at, _COLOURS[1]),
+        ("drawn cell, noise-free", noise_free(device), at, _COLOURS[2]),
+        ("mean cell", mean(device), (0, 0), _COLOURS[0]),
+    )
+    for label, cells, place, colour in kinds:
+        tile, place = cell(cells, at=place, seed=seed)
+        right.plot(pulse_train(tile, place, pulses), color=colour, lw=1, label=label)
+    right.axvline(pulses, color="0.6", lw=0.8)
+    right.set(xlabel="pulse", ylabel="weight", title=f"{pulses} pulses up, {pulses} down (cell {at[0]},{at[1]})")
+    right.grid(alpha=0.3)
+    right.legend()
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     file = BytesIO()
     figure.savefig(file, format="png", dpi=110)
     return file.getvalue()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .._record import as_int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +36,18 @@ class Dataset:
     def classes(self) -> bool:
         """Whether the targets are class numbers (so that there is an accuracy)."""
         return self.y.ndim == 1
+
+    def split(self, n: int) -> tuple[Dataset, Dataset]:
+        """The first `n` vectors and the rest, 1 <= `n` < len, sharing memory with this one.
+
+        >>> import ohmgrad as og
+        >>> train, validation = og.data.digits()[0].split(1000)
+        >>> len(train), len(validation)
+        (1000, 437)
+        """
+        if not 1 <= as_int("n", n) < len(self):
+            raise ValueError(f"n must be >= 1 and < {len(self)}, the number of vectors, got {n}")
+        return Dataset(self.x[:n], self.y[:n]), Dataset(self.x[n:], self.y[n:])
 
     def __repr__(self) -> str:
         what = f"classes {self.y.min()}..{self.y.max()}" if self.classes else f"{self.y.shape[1]} target values each"
@@ -81,3 +97,28 @@ def _float32(name: str, values: ArrayLike) -> NDArray[np.float32]:
     if not np.isfinite(made).all():
         raise ValueError(f"{name}: all values must be finite float32 numbers")
     return made
+
+
+def cut(n: int, limit: int | None) -> int:
+    """How many of `n` vectors a `limit` leaves."""
+    if limit is not None and as_int("limit", limit) < 1:
+        raise ValueError(f"limit must be >= 1, got {limit}")
+    return n if limit is None else min(n, limit)
+
+
+def as_images(
+    pixels: NDArray[np.uint8], colours: int, scales: Sequence[tuple[float, float]] | None
+) -> NDArray[np.float32]:
+    """Bytes ``[n, ...]`` as float32 ``[n, features]`` in [0, 1], or scaled by (mean, deviation) of each colour."""
+    made = pixels.reshape(len(pixels), colours, -1).astype(np.float32) / np.float32(255)
+    if scales is not None:
+        mean, deviation = (np.array(values, np.float32)[:, None] for values in zip(*scales, strict=True))
+        made = (made - mean) / deviation
+    return made.reshape(len(pixels), -1)
+
+
+def as_labels(path: Path, labels: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Labels of a file as int64 class numbers; ValueError naming the file for one that is no class."""
+    if labels.size and (largest := int(labels.max())) >= classes:
+        raise ValueError(f"{path}: there is a label {largest}, allowed: 0 to {classes - 1}")
+    return labels.astype(np.int64)

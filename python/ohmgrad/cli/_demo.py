@@ -1,13 +1,10 @@
-"""The command line: ``ohmgrad demo`` and ``ohmgrad info``."""
+"""``ohmgrad demo``."""
 
 from __future__ import annotations
 
-import ast
 import json
 import math
-import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,81 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._options import device_of, parameter
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .demo import Result
-    from .devices import Device
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ohmgrad")
-def main() -> None:
-    """Train neural networks on crossbars of non-ideal resistive elements."""
-
-
-@main.command()
-def info() -> None:
-    """Show version, instruction set and threads."""
-    from . import _core
-
-    facts = _core.info()
-    rows = {
-        "ohmgrad": facts["version"],
-        "random streams": f"version {facts['stream_version']}",
-        "instruction set": f"{facts['isa']} (available: {', '.join(facts['isas'])}; OHMGRAD_ISA chooses)",
-        "threads": f"{facts['threads']} of {facts['cpus']} cores",
-        "python": sys.version.split()[0],
-        "numpy": __import__("numpy").__version__,
-    }
-    for name, value in rows.items():
-        click.echo(f"{name:<16} {value}")
-
-
-def device_of(spec: str) -> Device:
-    """A device from text such as ``SoftBounds(dw_min=0.002, w_max=1)``: a name and literal settings, never code.
-
-    **Raises:** `ValueError` or `TypeError` naming what is wrong.
-
-    >>> device_of("SoftBounds(dw_min=0.002, w_min=-0.5)")
-    SoftBounds(dw_min=0.002, w_min=-0.5)
-    """
-    from .devices import models
-
-    try:
-        call = ast.parse(spec.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        call = None
-    if isinstance(call, ast.Name):
-        call = ast.Call(func=call, args=[], keywords=[])
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-        raise ValueError(f"a device is written like SoftBounds(dw_min=0.002, w_max=1), got {spec!r}")
-    fields: dict[str, Any] = {}
-    for setting in call.keywords:
-        try:
-            if setting.arg is None:
-                raise ValueError
-            fields[setting.arg] = ast.literal_eval(setting.value)
-        except ValueError:
-            raise ValueError(f"settings of a device are plain numbers, True, False or lists, got {spec!r}") from None
-    return models.decode(fields | {"type": call.func.id})
-
-
-def _parameter(convert: Callable[[str], Any]) -> Callable[[Any, Any, str | None], Any]:
-    """A click callback that turns text into a value, and an error of ours into one of the command line."""
-
-    def callback(context: Any, parameter: Any, text: str | None) -> Any:
-        try:
-            return None if text is None else convert(text)
-        except (TypeError, ValueError) as error:
-            raise click.BadParameter(str(error)) from error
-
-    return callback
+    from ..demo import Result
 
 
 def _names(text: str) -> tuple[str, ...]:
-    from .demo import ALGORITHMS
+    from ..demo import ALGORITHMS
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
@@ -106,10 +39,10 @@ def _rates(text: str) -> tuple[float, ...]:
     return rates
 
 
-@main.command()
-@click.option("--device", callback=_parameter(device_of), help="Such as 'SoftBounds(dw_min=0.002, w_max=1)'.")
-@click.option("--algorithms", callback=_parameter(_names), help="Of digital,analog,tiki-taka,residual (all).")
-@click.option("--lr", "rates", callback=_parameter(_rates), help="Learning rates, such as 0.01,0.05.")
+@click.command()
+@click.option("--device", callback=parameter(device_of), help="Such as 'SoftBounds(dw_min=0.002, w_max=1)'.")
+@click.option("--algorithms", callback=parameter(_names), help="Of digital,analog,tiki-taka,residual (all).")
+@click.option("--lr", "rates", callback=parameter(_rates), help="Learning rates, such as 0.01,0.05.")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Number of seeds (5).")
 @click.option("--epochs", type=click.IntRange(1, 10000), help="Epochs of every run (15).")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="ohmgrad-demo", show_default=True)
@@ -120,19 +53,15 @@ def demo(out: Path, **chosen: Any) -> None:
     learning rate is chosen by validation accuracy, the table shows the test accuracy there. The folder OUT receives
     every number as demo.json and, if matplotlib is installed, the picture demo.png.
     """
-    try:
-        _demo(out, {key: value for key, value in chosen.items() if value is not None})
-    except KeyboardInterrupt:
-        click.echo("Stopped.")
-        raise SystemExit(130) from None
+    _demo(out, {key: value for key, value in chosen.items() if value is not None})
 
 
 def _demo(out: Path, chosen: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from . import demo as experiment
-    from .checkpoint import write
+    from .. import demo as experiment
+    from ..checkpoint import write
 
     settings = experiment.Settings(**chosen)
     console, started, done = Console(), time.perf_counter(), list[experiment.Run]()
@@ -175,8 +104,8 @@ def _picture(console: Console, out: Path, settings: Any, done: list[Any]) -> Non
     if find_spec("matplotlib") is None:
         console.print("No picture: matplotlib is not installed (pip install 'ohmgrad\\[plot]').")
         return
-    from .checkpoint import write
-    from .plotting import demo_picture
+    from ..checkpoint import write
+    from ..plotting import demo_picture
 
     write(out / "demo.png", demo_picture(settings, done))
     console.print(f"Picture: {out / 'demo.png'}")
