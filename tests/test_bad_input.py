@@ -104,6 +104,65 @@ def io(**settings: Any) -> Callable[[Stage], object]:
     return lambda s: og.IO(**settings)
 
 
+def built(device: type[devices.Device], fields: dict[str, Any]) -> Callable[[Stage], object]:
+    return lambda s: device(**fields)
+
+
+def drift(**fields: Any) -> dict[str, Any]:
+    return {"drift": devices.Drift(**fields)}
+
+
+BAD_DEVICES: list[tuple[Any, dict[str, Any], str, str, str]] = [
+    # what all of them have
+    (devices.SoftBounds, dict(reset=NAN), "device.reset", "NaN", "-1000000000.0 to"),
+    (devices.SoftBounds, dict(reset_dtod=-0.1), "device.reset_dtod", "-0.1", "0.0 to"),
+    (devices.SoftBounds, dict(reset_std=INF), "device.reset_std", "inf", "0.0 to"),
+    (devices.SoftBounds, dict(write_noise_std=-1.0), "device.write_noise_std", "-1", "0.0 to"),
+    (devices.ConstantStep, dict(write_noise_std=0.5), "device.write_noise_std", "0.5", "0: .* no write noise"),
+    (devices.PowStepReference, dict(write_noise_std=0.5), "device.write_noise_std", "0.5", "0: .* no write noise"),
+    (devices.SoftBounds, dict(corrupt_devices_prob=1.5), "device.corrupt_devices_prob", "1.5", "0.0 to 1.0"),
+    (devices.SoftBounds, dict(corrupt_devices_range=-0.1), "device.corrupt_devices_range", "-0.1", "0.0 to"),
+    (devices.SoftBounds, drift(nu=NAN), "device.drift.nu", "NaN", "-1000000000.0 to"),
+    (devices.SoftBounds, drift(t_0=0.0), "device.drift.t_0", "0", "1e-30 to"),
+    (devices.SoftBounds, drift(nu_dtod=-1.0), "device.drift.nu_dtod", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(nu_std=-1.0), "device.drift.nu_std", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(wg_ratio=0.0), "device.drift.wg_ratio", "0", "1e-30 to"),
+    (devices.SoftBounds, drift(w_noise_std=-1.0), "device.drift.w_noise_std", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(reset_tol=-1.0), "device.drift.reset_tol", "-1", "0.0 to"),
+    # what each has for itself
+    (devices.LinearStep, dict(gamma_up=NAN), "device.gamma_up", "NaN", "-1000000000.0 to"),
+    (devices.LinearStep, dict(gamma_down_dtod=-0.1), "device.gamma_down_dtod", "-0.1", "0.0 to"),
+    (devices.LinearStep, dict(reverse_offset=-0.1), "device.reverse_offset", "-0.1", "0.0 to"),
+    (devices.LinearStep, dict(w_min=0.5), "device.w_min", "0.5", "to 0.0"),
+    (devices.SoftBoundsPmax, dict(p_max=0.5), "device.p_max", "0.5", "1.0 to"),
+    (devices.SoftBoundsPmax, dict(alpha=0.0), "device.alpha", "0", "1e-9 to 100.0"),
+    (devices.SoftBoundsPmax, dict(range_max=-0.5), "device.range_max", "-0.5", "0.0 to"),
+    (devices.SoftBoundsPmax, dict(range_min=0.5), "device.range_min", "0.5", "to 0.0"),
+    (devices.SoftBoundsPmax, dict(range_min=0, range_max=0), "device.range_min", "0, 0", "range_min < range_max"),
+    (devices.SoftBoundsPmax, dict(alpha=1e-9, p_max=1, range_max=10), "range_max", "10", "at most 1e9"),
+    (devices.ExpStep, dict(A_up=1.0, A_down=1.0, b=0.0), "device.A_up", "1, 1", "a step at zero"),
+    (devices.ExpStep, dict(A_up=-1e9, b=10, gamma_up=40), "device.A_up", "-1000000000", "at most 1e9"),
+    (devices.ExpStep, dict(gamma_up=-1.0), "device.gamma_up", "-1", "0.0 to 40.0"),
+    (devices.ExpStep, dict(gamma_down=41.0), "device.gamma_down", "41", "0.0 to 40.0"),
+    (devices.ExpStep, dict(a=11.0), "device.a", "11", "-10.0 to 10.0"),
+    (devices.ExpStep, dict(b=-11.0), "device.b", "-11", "-10.0 to 10.0"),
+    (devices.ExpStep, dict(dw_min_std_add=-0.1), "device.dw_min_std_add", "-0.1", "0.0 to"),
+    (devices.ExpStep, dict(dw_min_std_slope=-0.1), "device.dw_min_std_slope", "-0.1", "0.0 to"),
+    (devices.PowStepReference, dict(pow_gamma=0.0), "device.pow_gamma", "0", "1e-6 to 100.0"),
+    (devices.PowStepReference, dict(pow_up_down=2.0), "device.pow_up_down", "2", "-1.0 to 1.0"),
+    (devices.PiecewiseStep, dict(u_up=[1, -1], u_down=[0, 1]), "device.u_up", "-1", "0.0 to"),
+    (devices.PiecewiseStep, dict(u_up=[1, 1]), "device.u_up", "2 and 1", "as many up as down"),
+    (devices.PiecewiseStep, dict(u_up=[], u_down=[]), "device.u_up", "0 and 0", "1 to 4096"),
+    (devices.PiecewiseStep, dict(u_up=[1, 0, 1], u_down=[1, 1, 1]), "device.u_up", "0", "a step in the middle"),
+    (devices.ShiftedLinear, dict(tau_max=0.0), "device.tau_max", "0", "1e-30 to"),
+    (devices.ShiftedLinear, dict(tau_min=0.5), "device.tau_min", "0.5", "-1000000000.0 to -1e-30"),
+    (devices.ShiftedLinear, dict(shift=1.5), "device.shift", "1.5", "-1.0 to 1.0"),
+    (devices.SaturatingExponential, dict(gamma_up=0.0), "device.gamma_up", "0", "1e-6 to 40.0"),
+    (devices.SaturatingExponential, dict(gamma_down=41.0), "device.gamma_down", "41", "1e-6 to 40.0"),
+    (devices.SaturatingExponential, dict(w_max=0.0, w_min=0.0), "device.w_max", "0, 0", "w_min < w_max"),
+]
+
+
 def text(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(str)
 
@@ -213,6 +272,10 @@ CASES = [
     ),
     Case(act=lambda s: devices.SoftBounds(lifetime=-1.0), field="lifetime", value="-1", allowed="0.0 to 1000000000.0"),
     Case(act=lambda s: devices.SoftBounds(dw_min=HUGE), field="dw_min", allowed="finite"),
+    *[
+        Case(act=built(device, fields), field=field, value=value, allowed=allowed)
+        for device, fields, field, value, allowed in BAD_DEVICES
+    ],
     Case(act=lambda s: og.IO(inp_noise=NAN), field="inp_noise", value="NaN", allowed="0.0 or more"),
     *[
         Case(act=io(**{field: value}), field=field, value=re.escape(str(value).replace("nan", "NaN")), allowed=allowed)
@@ -321,6 +384,8 @@ CASES = [
     ],
     Case(act=lambda s: devices.SoftBounds(tau=1.0), error=TypeError, field="tau"),  # type: ignore[call-arg]
     Case(act=lambda s: devices.LinearResponse(w_max=1.0), error=TypeError, field="w_max"),  # type: ignore[call-arg]
+    Case(act=lambda s: devices.SoftBoundsPmax(dw_min=0.1), error=TypeError, field="dw_min"),  # type: ignore[call-arg]
+    Case(act=lambda s: devices.SoftBounds(drift=0.1), error=TypeError, field="drift", value="0.1", allowed="Drift"),  # type: ignore[arg-type]
     # ---- training
     Case(act=lambda s: s.fit(epochs=0), field="epochs", value="0", allowed=">= 1"),
     Case(act=lambda s: s.fit(batch_size=0), field="batch_size", value="0", allowed=">= 1"),

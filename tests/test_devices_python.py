@@ -92,6 +92,18 @@ def test_device_survives_json_copy_and_replace(device: devices.Device) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=named)
+def test_every_field_refuses_what_it_is_not(device: devices.Device) -> None:
+    for field in (field for field in fields(device) if field.init):
+        for value in ("many", 1 + 1j, object()):
+            with pytest.raises(TypeError, match=rf"\b{field.name}\b"):
+                replace(device, **{field.name: value})
+        if field.type == "float":
+            for number in (math.nan, math.inf, -math.inf, 1e39):
+                with pytest.raises(ValueError, match=rf"\b{field.name}\b"):
+                    replace(device, **{field.name: number})
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=named)
 def test_response_splits_into_symmetric_and_asymmetric_part(device: devices.Device) -> None:
     low, high = device.bounds
     w = np.linspace(low, high, 12).reshape(3, 4)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tables import ROWS, Row, named
+from tables import ROWS, STEPPED, Row, named
 
 import ohmgrad as og
 from ohmgrad import _core, devices
@@ -370,7 +370,7 @@ def test_a_train_that_grows_holds_the_learning_rate() -> None:
 
 @pytest.mark.parametrize("lr", [0.04, -0.04])
 @EVERY_KIND
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 def test_T_UPD_3_signs(row: Row, kind: Kind, lr: float) -> None:
     # one vector, so that every cell sees one sign of x and one of d; the third lines stay silent
     x = np.array([1.0, -1.0, 0.0]) * 0.8
@@ -505,7 +505,7 @@ def test_T_UPD_4_soft_bounds_closed_form(model: type[devices.SoftBounds], relati
 # ---- T-UPD-5
 
 
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 @pytest.mark.parametrize("desired", [1, 5, 31, 32, 100])
 def test_T_UPD_5_saturation(row: Row, desired: int) -> None:
     """Four times too much is wanted: the largest element gets exactly `desired_bl` pulses, in every vector."""
