@@ -1,6 +1,7 @@
 # Every target sets itself up in .venv and is quick the second time.
 #   make demo    compare training algorithms on a non-ideal device (about a minute)
 #   make test    everything the gate runs
+#   make test-slow  the tests that sample large matrices, on all of them
 #   make bench   time the kernels (criterion, about three minutes); benches/python/compare.py compares with a peer
 #   make wheels  a wheel for this platform and CPython 3.11 or newer, and a source distribution, in dist/
 #   make smoke   install that wheel in an empty environment and use it there
@@ -14,7 +15,7 @@ RUST := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -name '*.rs' -o -nam
 SHIPPED := $(shell find python -name '*.py*' -not -path '*/__pycache__/*') $(wildcard python/ohmgrad/data/*) README.md LICENSE
 INSTALL := $(BIN)/maturin develop --release --locked --quiet
 
-.PHONY: demo test bench wheels smoke clean
+.PHONY: demo test test-slow bench wheels smoke clean
 
 demo: $(STAMPS)/plot
 	$(BIN)/ohmgrad demo
@@ -29,6 +30,9 @@ test: $(STAMPS)/dev
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ohmgrad._core
 	$(BIN)/python -m pytest
+
+test-slow: $(STAMPS)/dev
+	$(BIN)/python -m pytest -m slow
 
 bench:
 	cargo bench --locked -p ohmgrad-benches

@@ -136,6 +136,7 @@ READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
 # Fixed patterns: whose, and of what.
 FORWARD, BACKWARD, READ, READ_ROWS = range(1000, 1004)
 OF_NOISE, OF_NONLINEARITY, OF_OFFSET, OF_READING = range(4)
+ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
 WRITE_NOISE, RESET, DRIFT, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
 PARTS = 2000
 SHOWN = 1 << 32
@@ -173,6 +174,11 @@ def words(key: int, i: Words, n: Words) -> Words:
     h = ((h ^ (h >> U(15))) ^ U(key >> 32)) * U(0xD35A2D97)
     h = (h ^ (h >> U(15))) * U(0x2C1B3C6D)
     return h ^ (h >> U(16))
+
+
+def uniforms(key: int, i: Words, n: Words) -> Floats:
+    """A number in [0, 1) for every pair of counters: the upper 24 bits of its word."""
+    return (words(key, i, n) >> U(8)).astype(F) * F(1.0 / 16777216.0)
 
 
 def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
@@ -240,7 +246,9 @@ IO = {
     "w_read_asymmetry_dtod": 0.0,
 }  # fmt: skip
 PULSES = {
-    "pulse_type": "stochastic_compressed", "desired_bl": 31, "update_management": True, "update_bl_management": True,
+    "pulse_type": "stochastic_compressed", "desired_bl": 31, "fixed_bl": True, "update_management": True,
+    "update_bl_management": True, "um_grad_scale": 1.0, "res": 0.0, "sto_round": False, "x_res_implicit": 0.0,
+    "d_res_implicit": 0.0, "increment": "sample", "rounding": "stochastic",
 }  # fmt: skip
 
 
@@ -431,46 +439,72 @@ def largest(x: Floats) -> F:
     return m
 
 
+MAX_BL = 16384
+
+
 def scale_factors(lr: float, g: float, x_max: float, d_max: float, pulses: Settings) -> tuple[int, float, float]:
     """The number of slots `BL`, and `A` and `B`, which amplify the `d` and the `x` lines (all in float64).
 
-    `A B = lr / (g BL)`; update management balances the two, management of the length chooses `BL`.
+    `A B = lr / (g BL)`; update management balances the two, management of the length chooses `BL`. Without management
+    of the length, and where it is not fixed, a train grows that cannot hold the learning rate (`A B = 1`).
     """
+    pulses = {**PULSES, **pulses}
     lr = lr if lr > 0.0 else -lr
     desired = pulses["desired_bl"]
     if lr == 0.0:
         return 0, 0.0, 0.0
+    bl = float(desired)
+    both = float(np.sqrt(lr / (g * bl)))
+    if not (pulses["fixed_bl"] or pulses["update_bl_management"]) and g * desired < lr:
+        bl, both = float(np.ceil(lr / g)), 1.0
+        if bl > MAX_BL:
+            bl = float(MAX_BL)
+            both = float(np.sqrt(lr / (g * bl)))
     if not (pulses["update_management"] or pulses["update_bl_management"]):
-        both = float(np.sqrt(lr / (g * desired)))
-        return int(desired), both, both
+        return int(bl), both, both
     if x_max == 0.0 or d_max == 0.0:
         return 0, 0.0, 0.0
+    d_max = pulses["um_grad_scale"] * d_max
     k = ((lr * x_max) * d_max) / g
-    bl = float(desired)
     if pulses["update_bl_management"]:
-        wanted = float(np.ceil(k))
+        bl, wanted = float(desired), float(np.ceil(k))
         bl = wanted if wanted < bl else bl
         bl = bl if bl > 1.0 else 1.0
-    both = float(np.sqrt(lr / (g * bl)))
+        both = float(np.sqrt(lr / (g * bl)))
     if k > desired:
         d_max = (d_max * desired) / k
     return int(bl), both * float(np.sqrt(x_max / d_max)), both * float(np.sqrt(d_max / x_max))
 
 
-def train(key: int, values: Floats, amplify: float, bl: int) -> Switches:
-    """Which lines fire in which slots, `[bl, lines]`.
+def probabilities(values: Floats, amplify: float, res: float, rounding: int | None) -> NDArray[np.float64]:
+    """How likely each line fires in a slot: `min(|value| amplify, 1)` (float64), before that rounded to steps of `res`.
 
-    A line fires where its 24-bit number is below `rint(min(|value| amplify, 1) 2^24)`. Bit plane `p`, from the most
-    significant, of the numbers of the 32 slots of word `w` is the random word `(line, 32 w + p)`, a bit for each slot.
+    `rounding` is the stream of rounding up or down, without it to the nearest; `res > 1` counts steps, 0 is none.
     """
     p = np.abs(values).astype(np.float64) * amplify
-    threshold = np.rint(np.where(p > 1.0, 1.0, p) * 16777216.0).astype(U)
-    fires = np.zeros((bl, len(values)), np.bool_)
+    if res > 0.0:
+        res = 1.0 / res if res > 1.0 else res
+        lines = count(len(values))
+        shift = (
+            0.0 if rounding is None else uniforms(rounding, lines, np.zeros(len(values), U)).astype(np.float64) - 0.5
+        )
+        p = res * np.rint(p / res + shift)
+    return np.where(p > 1.0, 1.0, p)
+
+
+def train(key: int, p: NDArray[np.float64], bl: int) -> Switches:
+    """Which lines fire in which slots, `[bl, lines]`.
+
+    A line fires where its 24-bit number is below `rint(p 2^24)`. Bit plane `q`, from the most significant, of the
+    numbers of the 32 slots of word `w` is the random word `(line, 32 w + q)`, a bit for each slot.
+    """
+    threshold = np.rint(p * 16777216.0).astype(U)
+    fires = np.zeros((bl, len(p)), np.bool_)
     slots = count(32)[:, None]
     for first in range(0, bl, 32):
-        number = np.zeros((32, len(values)), U)
+        number = np.zeros((32, len(p)), U)
         for plane in range(24):
-            word = words(key, count(len(values)), np.full(len(values), first + plane, U))
+            word = words(key, count(len(p)), np.full(len(p), first + plane, U))
             number = number * U(2) + ((word >> slots) & U(1))
         fires[first : first + 32] = (number < threshold)[: bl - first]
     return fires
@@ -500,11 +534,13 @@ class Crossbar:
 
     def begin(self, call: int) -> None:
         """Begins the update call whose first vector has the number `call`: no cell has been pulsed in it."""
-        self.call, self.ordinals = call, np.zeros(self.values.shape, U)
+        self.call, self.ordinals, self.ups = call, np.zeros(self.values.shape, U), np.zeros(self.values.shape, U)
 
     def close(self) -> None:
-        """Ends it: what is seen of the cells that were pulsed is noted."""
+        """Ends it: what is seen of the cells that were pulsed is noted, and their pulses are counted."""
         self.apparent = self.shown()
+        self.counts["up"] = self.counts["up"] + self.ups
+        self.counts["down"] = self.counts["down"] + (self.ordinals - self.ups)
         self.begin(self.call)
 
     def shown(self) -> Floats:
@@ -772,37 +808,41 @@ def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: 
     return clip(v + size * (q + (F(device["dw_min_std"]) * z) * m), cell["w_min"], cell["w_max"])
 
 
-def change(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
-    """`values -= rate d x^T` of one vector, by the pulse type that is set."""
-    if pulses["pulse_type"] == "stochastic_compressed":
-        pulse(array, x, d, rate, pulses, trains)
-    else:
-        exact(array, x, d, rate, pulses["pulse_type"])
+Keys = list[tuple[int, int]]
 
 
-def pulse(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
-    """The update in pulses; `trains` are the keys of the `x` and the `d` lines.
+def change(
+    array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, route: str = "both"
+) -> None:
+    """`values -= rate d x^T` of several vectors, one after the other, by the pulse type that is set.
 
-    Pulses at a cell follow each other vector by vector, slot by slot. The noise of pulse `n` at `(row, column)` within
-    an update call is normal `(column, n)` of stream `(PULSE, first vector of the call, row)`.
+    `keys` are the streams of the trains of each vector's `x` and `d` lines. `route` "up" leaves the up pulses alone,
+    "down_as_up" the down pulses, which then go up.
     """
-    bl, a, b = scale_factors(rate, array.granularity, float(largest(x)), float(largest(d)), pulses)
-    x_fires, d_fires = train(trains[0], x, b, bl), train(trains[1], d, a, bl)
-    noisy = array.device["dw_min_std"] > 0.0
-    for row in range(len(d)):
-        coincidences = np.zeros(len(x), U)
-        for slot in range(bl):
-            coincidences = coincidences + (x_fires[slot] & d_fires[slot, row])
-        up = ((x < ZERO) != (d[row] < ZERO)) != (rate < 0.0)
-        cell, key = array.row(row), child(array.run, PULSE, array.call, row)
-        for n in range(bl):
-            active = coincidences > n
-            if not active.any():
-                break
-            z = normals(key, count(len(x)), array.ordinals[row]) if noisy else np.zeros(len(x), F)
-            v = array.values[row]
-            array.values[row] = np.where(active, step(array.device, cell, v, up, z), v)
-            array.ordinals[row] = array.ordinals[row] + active
+    kind = pulses["pulse_type"]
+    if kind in ("pulsed", "analog_update", "none_with_device", "none"):
+        size = len(x) if pulses["increment"] == "batch" else 1
+        for b in range(0, len(x), size):
+            dw = increments(x[b : b + size], d[b : b + size], rate)
+            if kind == "pulsed":
+                pulse(array, routed(rounded(array, dw, pulses, keys[b][1]), route))
+            else:
+                add(array, routed(dw, route), kind)
+        return
+    for b in range(len(x)):
+        n = coincidences(array, x[b], d[b], rate, pulses, keys[b])
+        if kind == "random_increment":
+            add(array, routed(F(granularity(array.device)) * n, route), "analog_update")
+        else:
+            pulse(array, routed(n, route))
+
+
+def routed(amount: Floats, route: str) -> Floats:
+    """What is left of signed increments or numbers of pulses."""
+    if route == "both":
+        return amount
+    amount = amount if route == "up" else -amount
+    return np.where(amount > ZERO, amount, ZERO)
 
 
 def finite(v: Floats) -> Floats:
@@ -810,22 +850,102 @@ def finite(v: Floats) -> Floats:
     return clip(v, -LARGEST, LARGEST)
 
 
-def exact(array: Crossbar, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
-    """The update without pulses, `dw = (-rate d_i) x_j`. A cell with `dw = 0` is left alone."""
+def increments(x: Floats, d: Floats, rate: float) -> Floats:
+    """`dw = (-rate d_i) x_j`, summed over the vectors from left to right."""
+    total = np.zeros((d.shape[1], x.shape[1]), F)
+    for b in range(len(x)):
+        for row in range(d.shape[1]):
+            total[row] = finite(total[row] + finite(finite(-F(rate) * d[b, row]) * x[b]))
+    return total
+
+
+def rounded(array: Crossbar, dw: Floats, pulses: Settings, key: int) -> Floats:
+    """Increments as signed numbers of pulses: `|dw| / granularity` (float64) rounded as it is set, at most 16384.
+
+    The stochastic rounding of the cell at `(row, column)` takes uniform `(column, 0)` of `(ROUND_COUNT, row)` below the
+    train of the `d` lines.
+    """
+    n = np.zeros(dw.shape, F)
+    for row in range(len(dw)):
+        wanted = np.abs(dw[row]).astype(np.float64) / granularity(array.device)
+        if pulses["rounding"] == "ceil":
+            whole = np.ceil(wanted)
+        else:
+            u = uniforms(child(key, ROUND_COUNT, row), count(len(wanted)), np.zeros(len(wanted), U))
+            shift = u.astype(np.float64) if pulses["rounding"] == "stochastic" else 0.0
+            whole = -np.ceil(-(wanted + shift))
+        whole = np.where(whole > MAX_BL, float(MAX_BL), whole).astype(F)
+        n[row] = np.where(dw[row] < ZERO, -whole, whole)
+    return n
+
+
+def coincidences(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: tuple[int, int]) -> Floats:
+    """Signed numbers of pulses of one vector: of stochastic trains, or of one of the two types without randomness.
+
+    `mean_count` has `rint(BL p)` pulses on each line and `rint(n_x n_d / BL)` coincidences, `deterministic_implicit`
+    has `rint(BL p_x p_d)` (all in float64).
+    """
+    kind, res = pulses["pulse_type"], (pulses["res"], pulses["res"])
+    rounding: list[int | None] = [None, None]
+    if kind == "deterministic_implicit":
+        res = pulses["x_res_implicit"], pulses["d_res_implicit"]
+    elif pulses["sto_round"]:
+        rounding = [child(keys[0], ROUND_X), child(keys[1], ROUND_D)]
+    bl, a, b = scale_factors(rate, array.granularity, float(largest(x)), float(largest(d)), pulses)
+    n = np.zeros((len(d), len(x)), F)
+    if bl == 0:
+        return n
+    p_x, p_d = probabilities(x, b, res[0], rounding[0]), probabilities(d, a, res[1], rounding[1])
+    x_fires, d_fires = np.zeros((0, len(x)), np.bool_), np.zeros((0, len(d)), np.bool_)
+    if kind in ("stochastic_compressed", "stochastic", "random_increment"):
+        x_fires, d_fires = train(keys[0], p_x, bl), train(keys[1], p_d, bl)
     for row in range(len(d)):
-        scaled = finite(-F(rate) * d[row])
-        if scaled == ZERO:
-            continue
-        v, dw, cell = array.values[row], finite(scaled * x), array.row(row)
-        if pulse_type == "none":
-            moved = v + dw
-        elif pulse_type == "none_with_device":
-            moved = clip(v + dw, cell["w_min"], cell["w_max"])
-        else:  # analog_update: w + dw q(w)
-            up = dw >= ZERO
+        size = np.zeros(len(x), F)
+        for slot in range(len(x_fires)):
+            size = size + (x_fires[slot] & d_fires[slot, row])
+        if kind == "mean_count":
+            size = np.rint((np.rint(bl * p_x) * np.rint(bl * p_d[row])) / bl).astype(F)
+        if kind == "deterministic_implicit":
+            size = np.rint((bl * p_x) * p_d[row]).astype(F)
+        up = ((x < ZERO) != (d[row] < ZERO)) != (rate < 0.0)
+        n[row] = np.where(up, size, -size)
+    return n
+
+
+def pulse(array: Crossbar, n: Floats) -> None:
+    """`|n|` pulses at each cell, up where `n > 0`, one after the other.
+
+    The noise of pulse number `k` at `(row, column)` within an update call is normal `(column, k)` of stream
+    `(PULSE, first vector of the call, row)`.
+    """
+    noisy = array.device["dw_min_std"] > 0.0
+    for row in range(len(n)):
+        up, left = n[row] > ZERO, np.abs(n[row])
+        cell, key = array.row(row), child(array.run, PULSE, array.call, row)
+        while (left > ZERO).any():
+            active, v = left > ZERO, array.values[row]
+            z = normals(key, count(len(v)), array.ordinals[row]) if noisy else np.zeros(len(v), F)
+            array.values[row] = np.where(active, step(array.device, cell, v, up, z), v)
+            array.ordinals[row] = array.ordinals[row] + active
+            array.ups[row] = array.ups[row] + (active & up)
+            left = left - active
+
+
+def add(array: Crossbar, dw: Floats, kind: str) -> None:
+    """Increments without pulses: `v + dw`, the same clipped, or `v + dw q(v)` clipped; `dw = 0` leaves a cell alone."""
+    for row in range(len(dw)):
+        v, cell = array.values[row], array.row(row)
+        if kind == "analog_update":
+            up = dw[row] >= ZERO
             size = np.where(up, cell["dw_up"], cell["dw_down"]) / F(array.device["dw_min"])
-            moved = clip(v + dw * finite(size * response(array.device, cell, v, up)), cell["w_min"], cell["w_max"])
-        array.values[row] = np.where(dw == ZERO, v, moved)
+            moved = v + dw[row] * finite(size * response(array.device, cell, v, up))
+        else:
+            moved = v + dw[row]
+        if kind != "none":
+            moved = clip(moved, cell["w_min"], cell["w_max"])
+        array.values[row] = np.where(dw[row] == ZERO, v, moved)
+        array.ordinals[row] = array.ordinals[row] + (dw[row] != ZERO)
+        array.ups[row] = array.ups[row] + (dw[row] > ZERO)
 
 
 # ---- 6 products
@@ -847,14 +967,14 @@ def weakened(v: Floats, asymmetry: float) -> Floats:
     return np.where(v < ZERO, v * (ONE - F(asymmetry)), v)
 
 
-def rounded(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
+def quantised(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
     """The grid point next to `v`, or stochastically one of its neighbours, by the numbers of words `(i, line)`."""
     if delta <= ZERO:
         return v
     if not stochastic:
         return delta * rint(v / delta)
-    word = words(key, np.full(len(v), i, U), count(len(v))) >> U(8)
-    return delta * rint(v / delta + (word.astype(F) * F(1.0 / 16777216.0) - HALF))
+    u = uniforms(key, np.full(len(v), i, U), count(len(v)))
+    return delta * rint(v / delta + (u - HALF))
 
 
 def multiply(matrix: Floats, v: Floats) -> Floats:
@@ -934,7 +1054,7 @@ class Periphery:
 
     def convert_in(self, v: Floats, key: int) -> Floats:
         """The DAC."""
-        v = rounded(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
+        v = quantised(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
         bound, sigma = self.number("inp_bound"), self.number("inp_noise")
         v = clip(v, -bound, bound) if bound > ZERO else v
         v = v + sigma * numbered(key, 0, len(v)) if sigma > ZERO else v
@@ -985,7 +1105,7 @@ class Periphery:
         if self.number("out_noise") > ZERO:
             z = z + self.line_values(OF_NOISE, "out_noise", len(z)) * numbered(key, 0, len(z))
         bound = self.number("out_bound")
-        z = rounded(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
+        z = quantised(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
         if bound <= ZERO:
             return z, False
         return clip(z, -bound, bound), bool(((np.abs(z) if self.io["bm_test_negative_bound"] else z) > bound).any())
@@ -1202,18 +1322,21 @@ class Tile:
             self.update_call(x[first : first + 4096], d[first : first + 4096], lr)
 
     def update_call(self, x: Floats, d: Floats, lr: float) -> None:
-        """Vector by vector: the gradient, then the events that are due."""
+        """The gradient of all vectors up to those with events, then the events."""
         for crossbar in self.crossbars():
             crossbar.begin(self.vectors)
+        begun = 0
         for b in range(len(x)):
-            self.gradient(x[b], d[b], lr)
             self.vectors += 1
-            for index, transfer in enumerate(self.transfers):
-                if transfer.due(b, len(x), self.vectors, self.batches):
-                    self.event(index, transfer, lr)
-            for array in self.arrays.values():
-                if array.refresh_every > 0 and self.vectors % array.refresh_every == 0:
-                    array.refresh(self.vectors // array.refresh_every)
+            due = [i for i, t in enumerate(self.transfers) if t.due(b, len(x), self.vectors, self.batches)]
+            full = [a for a in self.arrays.values() if a.refresh_every > 0 and self.vectors % a.refresh_every == 0]
+            if due or full or b == len(x) - 1:
+                self.gradient(x[begun : b + 1], d[begun : b + 1], lr)
+                begun = b + 1
+            for index in due:
+                self.event(index, self.transfers[index], lr)
+            for array in full:
+                array.refresh(self.vectors // array.refresh_every)
         self.batches += 1
         for crossbar in self.crossbars():
             crossbar.close()
@@ -1226,27 +1349,29 @@ class Tile:
         self.batch_ends += 1
 
     def gradient(self, x: Floats, d: Floats, lr: float) -> None:
-        """`target -= rate d x^T` of one vector."""
+        """`target -= rate d x^T` of the last `len(x)` vectors."""
         gradient = self.plan["gradient"]
         name, rate = gradient["target"], rate_at(gradient["rate"], lr)
         if name in self.arrays:
-            array = self.arrays[name]
-            trains = child(array.run, TRAIN_X, self.vectors), child(array.run, TRAIN_D, self.vectors)
-            self.pulse(array, x, d, rate, self.pulses, trains, (self.vectors, TRAIN_X))
+            array, numbers = self.arrays[name], list(range(self.vectors - len(x), self.vectors))
+            keys = [(child(array.run, TRAIN_X, b), child(array.run, TRAIN_D, b)) for b in numbers]
+            self.pulse(array, x, d, rate, self.pulses, keys, numbers, TRAIN_X)
         else:
-            for row in range(self.d_out):
-                scaled = finite(-F(rate) * d[row])
-                if scaled != ZERO:
-                    self.digital[name][row] = self.digital[name][row] + finite(scaled * x)
+            for b in range(len(x)):
+                for row in range(self.d_out):
+                    scaled = finite(-F(rate) * d[b, row])
+                    if scaled != ZERO:
+                        self.digital[name][row] = self.digital[name][row] + finite(scaled * x[b])
 
     def pulse(
-        self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int],
-        number: tuple[int, int],
+        self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, numbers: list[int],
+        purpose: int,
     ) -> None:  # fmt: skip
-        """`array -= rate d x^T`, each device of its cells taking its share of the pulses."""
+        """`array -= rate d x^T`, each device of its cells taking its share of the vectors (or writes) `numbers`."""
         for index, part in enumerate(array.parts):
-            if array.takes(index, *number):
-                change(part, x, d, rate, pulses, trains)
+            taken = [b for b, number in enumerate(numbers) if array.takes(index, number, purpose)]
+            if taken:
+                change(part, x[taken], d[taken], rate, pulses, [keys[b] for b in taken], part.route)
 
     def event(self, index: int, transfer: Transfer, lr: float) -> None:
         """Reads all lines that are due, then resets and writes them one by one.
@@ -1268,10 +1393,10 @@ class Tile:
             for number, (write, u) in enumerate(zip(transfer.steps, values, strict=True)):
                 array, rate = self.arrays[write["target"]], rate_at(write["rate"], lr)
                 tags = (index, number, transfer.events, line)
-                trains = child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags)
+                keys = [(child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags))]
                 x, d = (one_hot(n, line), -u) if columns else (-u, one_hot(n, line))
-                pulses = {**PULSES, **write["pulses"]}
-                self.pulse(array, x, d, rate, pulses, trains, (transfer.events * reads + place, WRITE_X))
+                pulses, which = {**PULSES, **write["pulses"]}, [transfer.events * reads + place]
+                self.pulse(array, x[None], d[None], rate, pulses, keys, which, WRITE_X)
         transfer.pointer = (start + reads) % n
         transfer.events += 1
 

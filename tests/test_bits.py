@@ -642,6 +642,7 @@ def other_multiplier(key: int, i: Any, n: Any) -> Any:
 def first_ordinal_one(array: Any, call: int) -> None:
     """An update call whose ordinals start at 1."""
     array.call, array.ordinals = call, np.ones(array.values.shape, np.uint32)
+    array.ups = np.zeros(array.values.shape, np.uint32)
 
 
 def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
@@ -688,14 +689,14 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "no noise management": (reference.Periphery, "factor", lambda _: lambda self, x, learn: np.float32(1)),
     "nearest rounding": (
         reference,
-        "rounded",
+        "quantised",
         lambda right: lambda v, delta, random, key, i: right(v, delta, False, key, i),
     ),
     "no asymmetry": (reference, "weakened", lambda _: lambda v, asymmetry: v),
     "no worst case": (reference.Periphery, "worst_case", lambda _: lambda self, x: np.float32(1)),
     "one polarity": (reference.Periphery, "other", lambda _: lambda self, matrix: matrix),
     "amplifications swapped": (reference, "scale_factors", lambda right: lambda *a: (right(*a)[0], *right(*a)[:0:-1])),
-    "trains at half the rate": (reference, "train", lambda right: lambda key, v, a, bl: right(key, v, a / 2, bl)),
+    "trains at half the rate": (reference, "train", lambda right: lambda key, p, bl: right(key, p / 2, bl)),
     "planes in another order": (reference, "count", lambda right: lambda n: right(n)[::-1]),
     "a transfer late": (reference.Transfer, "due", lambda right: lambda self, b, m, v, n: right(self, b, m, v - 1, n)),
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import nn as nn
     from . import response as response
     from . import theory as theory
+    from . import train as train
     from .algorithms import AnalogSGD as AnalogSGD
     from .algorithms import DigitalSGD as DigitalSGD
     from .algorithms import ResidualLearning as ResidualLearning
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory")
+_MODULES = ("algorithms", "data", "devices", "nn", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -73,6 +74,7 @@ __all__ = [
     "save",
     "theory",
     "threads",
+    "train",
 ]
 
 

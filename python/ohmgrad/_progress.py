@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 class EpochBar:
     """A bar over all vectors of a training run with loss, accuracy and the time left, on stderr.
 
-    `show`: `None` means if stderr is a terminal.
+    `show`: `None` means if stderr is a terminal; `done`: vectors that were trained before a run was resumed.
     """
 
     _EVERY = 0.1  # seconds between two changes of the bar: a training step may take a few microseconds
 
-    def __init__(self, show: bool | None, epochs: int, vectors: int) -> None:
+    def __init__(self, show: bool | None, epochs: int, vectors: int, done: int = 0) -> None:
         self._show = sys.stderr.isatty() if show is None else show
-        self._epochs, self._vectors = epochs, vectors
+        self._epochs, self._vectors, self._done = epochs, vectors, done
         self._progress: Progress | None = None
         self._next = 0.0
 
@@ -32,8 +32,9 @@ class EpochBar:
 
             text = TextColumn("epoch {task.fields[epoch]}  {task.fields[numbers]}")
             self._progress = Progress(text, BarColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-            total, first = self._epochs * self._vectors, f"1/{self._epochs}"
-            self._task = self._progress.add_task("", total=total, epoch=first, numbers="")
+            total, first = self._epochs * self._vectors, min(self._done // self._vectors + 1, self._epochs)
+            where = f"{first}/{self._epochs}"
+            self._task = self._progress.add_task("", total=total, completed=self._done, epoch=where, numbers="")
             self._progress.start()
         return self
 

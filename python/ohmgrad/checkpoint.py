@@ -1,4 +1,4 @@
-"""Models in files: safetensors with a JSON configuration and a checksum, never pickle, never half written."""
+"""Models and runs in files: safetensors with JSON settings and a checksum, never pickle, never half written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import secrets
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,11 @@ from . import _core
 from .nn import Sequential
 
 FORMAT = "ohmgrad-model"
+RUN = "ohmgrad-run"
+"""A model and where its training stands: what :func:`ohmgrad.fit` writes."""
 VERSION = 1
+
+_WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def save(path: str | os.PathLike[str], model: Sequential) -> None:
@@ -36,6 +42,30 @@ def save(path: str | os.PathLike[str], model: Sequential) -> None:
     True
     >>> folder.cleanup()
     """
+    save_as(FORMAT, path, model)
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """Read a model written by :func:`save`; it goes on where the saved one stood, bit for bit.
+
+    A checkpoint of a run gives the model as it was there; ``fit(resume=path)`` continues the run itself.
+
+    **Raises:** `OSError` for a file that is not there or cannot be read; `ValueError` for one that is damaged, of
+    another kind, of a newer format, or that names an unknown device, algorithm or layer. A file written with another
+    layout of the random streams is read with a warning: its weights are the same, its noise from here on is not.
+    """
+    _, header, state = read(path)
+    with wrong_in(path):
+        streams = header["stream_version"]
+        model = Sequential.from_config(header["config"])
+        model.load_state_dict(state)
+    if streams != _core.info()["stream_version"]:
+        warnings.warn(f"{path}: written with another layout of random streams; its noise will differ", stacklevel=2)
+    return model
+
+
+def save_as(kind: str, path: str | os.PathLike[str], model: Sequential, **more: Any) -> None:
+    """Write a file of a kind (FORMAT or RUN) with a model and `more` JSON values in its header."""
     from safetensors.numpy import save as pack
 
     info, state = _core.info(), model.state_dict()
@@ -44,19 +74,14 @@ def save(path: str | os.PathLike[str], model: Sequential) -> None:
         "package_version": info["version"],
         "stream_version": info["stream_version"],
         "config": model.config(),
-    }
+    } | more
     # One entry: the order of several would change from save to save.
     text = json.dumps(header | {"sha256": _checksum(header, state)}, allow_nan=False)
-    write(path, pack(state, {FORMAT: text}))
+    write(path, pack(state, {kind: text}))
 
 
-def load(path: str | os.PathLike[str]) -> Sequential:
-    """Read a model written by :func:`save`; it goes on where the saved one stood, bit for bit.
-
-    **Raises:** `OSError` for a file that is not there or cannot be read; `ValueError` for one that is damaged, of
-    another kind, of a newer format, or that names an unknown device, algorithm or layer. A file written with another
-    layout of the random streams is read with a warning: its weights are the same, its noise from here on is not.
-    """
+def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
+    """The kind, the header and the arrays of a file that is whole and can be read; errors as in :func:`load`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as unpack
 
@@ -67,13 +92,14 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     try:
         state: dict[str, NDArray[Any]] = unpack(content)
         length = int.from_bytes(content[:8], "little")
-        text = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(FORMAT)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        texts = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        kind = next((kind for kind in (FORMAT, RUN) if kind in texts), None)
+    except (SafetensorError, *_WRONG) as error:
         raise ValueError(f"{path}: damaged, or no safetensors file ({error})") from error
-    if text is None:
+    if kind is None:
         raise ValueError(f"{path}: a safetensors file, but no model of ohmgrad")
-    try:
-        header = json.loads(text)
+    with wrong_in(path):
+        header = json.loads(texts[kind])
         checksum, version = header.pop("sha256"), header["format_version"]
         if version > VERSION:
             raise ValueError(
@@ -81,17 +107,19 @@ def load(path: str | os.PathLike[str]) -> Sequential:
             )
         if checksum != _checksum(header, state):
             raise ValueError("damaged: its contents do not match its checksum")
-        streams = header["stream_version"]
         if version < 1:
             raise ValueError(f"format {version}, allowed: 1 to {VERSION}")
-        model = Sequential.from_config(header["config"])
-        model.load_state_dict(state)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    return kind, header, state
+
+
+@contextmanager
+def wrong_in(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever contents of a file that no writer wrote lead to into a `ValueError` that names the file."""
+    try:
+        yield
+    except _WRONG as error:
         what = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: {what}") from error
-    if streams != _core.info()["stream_version"]:
-        warnings.warn(f"{path}: written with another layout of random streams; its noise will differ", stacklevel=2)
-    return model
 
 
 def _checksum(header: dict[str, Any], state: dict[str, NDArray[Any]]) -> str:

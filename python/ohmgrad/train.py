@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,56 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from ._progress import EpochBar
 from ._record import as_bool, as_float, as_int, as_rate
+from ._run import Run, fingerprint
+from .callbacks import Callback as Callback
+from .callbacks import EarlyStop as EarlyStop
+from .callbacks import JsonLines as JsonLines
 from .data import Dataset, arrays
+from .history import History as History
 from .nn import CrossEntropy, Loss, Sequential
 
 Data = Dataset | tuple[ArrayLike, ArrayLike]
-
-
-class History(Mapping[str, list[float]]):
-    """Numbers of a training run: ``history["test_accuracy"]`` is a list with one number per epoch.
-
-    Keys: `lr`, `train_loss`, and `validation_loss`, `test_loss` where such data were given; for targets that are class
-    numbers also `train_accuracy`, `validation_accuracy`, `test_accuracy` in [0, 1]. The numbers of the training set
-    are means over the epoch while it runs; the others are taken after it.
-
-    >>> history = History()
-    >>> history.append({"train_loss": 0.5}); history.append({"train_loss": 0.25})
-    >>> history["train_loss"], history
-    ([0.5, 0.25], History(2 epochs, train_loss=0.25))
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = {}
-
-    def append(self, epoch: Mapping[str, float]) -> None:
-        """Add the numbers of one epoch."""
-        for key, value in epoch.items():
-            self._values.setdefault(key, []).append(value)
-
-    @property
-    def epochs(self) -> int:
-        """Number of finished epochs."""
-        return max((len(values) for values in self._values.values()), default=0)
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Copies of all lists, JSON-able."""
-        return {key: list(values) for key, values in self._values.items()}
-
-    def __getitem__(self, key: str) -> list[float]:
-        if key not in self._values:
-            raise KeyError(f"no {key!r} in this history; it has {', '.join(self._values) or 'no epoch yet'}")
-        return list(self._values[key])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        last = "".join(f", {key}={values[-1]:.4g}" for key, values in self._values.items())
-        return f"History({self.epochs} epochs{last})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,14 +53,6 @@ class StepLR:
     def __call__(self, epoch: int) -> float:
         """The rate of an epoch, counted from 0."""
         return self.lr * self.gamma ** (epoch // self.step_size)
-
-
-class Callback(Protocol):
-    """What is called during training."""
-
-    def on_epoch_end(self, epoch: int, history: History, model: Sequential) -> bool | None:
-        """After every epoch (numbered from 0), with the history so far; returning `True` ends the training."""
-        ...
 
 
 def evaluate(
@@ -144,6 +95,9 @@ def fit(
     shuffle: bool = True,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> History:
     """Train `model` in place and return its :class:`History`.
 
@@ -155,13 +109,24 @@ def fit(
       :class:`ohmgrad.train.StepLR`.
     - `loss`: :class:`ohmgrad.nn.CrossEntropy` on logits unless given.
     - `seed`: of the order of the vectors, 0 <= seed < 2**64; with ``shuffle=False`` the order is that of `train`.
-    - `callbacks`: objects with :meth:`Callback.on_epoch_end`.
+    - `callbacks`: objects with :meth:`Callback.on_epoch_end`, such as :class:`ohmgrad.train.EarlyStop` and
+      :class:`ohmgrad.train.JsonLines`.
     - `progress`: show a progress bar on stderr; `None`: if that is a terminal.
+    - `checkpoint`: a file to keep the run in, replaced before the first mini-batch, after every epoch, after every
+      `checkpoint_every` >= 1 mini-batches of the run where that is given, and by Ctrl-C. It holds the model, the place
+      in the run, the history and the states of callbacks; :func:`ohmgrad.load` reads the model.
+    - `resume`: a checkpoint to go on from; what `model` was before is replaced. All arguments that decide about the
+      result must be what they were (the network and its settings, the data, `batch_size`, the rates of the epochs
+      begun, the name of the loss, `seed`, `shuffle`, callbacks with a state); `epochs` may grow. A run that a callback
+      ended stays ended. Give `checkpoint`, too, to keep the run up to date.
 
-    The same seeds give the same weights, bit for bit, for any number of threads. Ctrl-C lets the running mini-batch
-    finish and then raises `KeyboardInterrupt`, which leaves `model` as after a shorter training.
+    The same seeds give the same weights, bit for bit, for any number of threads, and a resumed run gives the bits of
+    one that was never interrupted. Ctrl-C lets the running mini-batch finish, saves the checkpoint, and then raises
+    `KeyboardInterrupt`, which leaves `model` as after a shorter training.
 
-    **Raises:** `ValueError` or `TypeError` naming the argument before anything is trained.
+    **Raises:** `ValueError` or `TypeError` naming the argument before anything is trained; `OSError` for a checkpoint
+    that cannot be written or read; `ValueError` for one that is damaged, of a newer format or of another run, naming
+    the difference. `model` is as before then, unless a file could not be written in the middle of the run.
 
     >>> import ohmgrad as og
     >>> train, test = og.data.digits()
@@ -170,6 +135,18 @@ def fit(
     >>> history = og.fit(model, train, test, epochs=2, batch_size=10, lr=0.1)
     >>> history["test_accuracy"][-1] > 0.8
     True
+
+    One epoch, and later the other one, from a file:
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> run = pathlib.Path(folder.name) / "run.safetensors"
+    >>> model = network.on(og.devices.SoftBounds(dw_min=0.001), algorithm=og.AnalogSGD(), seed=0)
+    >>> first = og.fit(model, train, test, epochs=1, batch_size=10, lr=0.1, checkpoint=run)
+    >>> both = og.fit(model, train, test, epochs=2, batch_size=10, lr=0.1, resume=run, checkpoint=run)
+    >>> both.to_dict() == history.to_dict()
+    True
+    >>> folder.cleanup()
     """
     train, loss = _dataset(train), loss or CrossEntropy()
     measured = {name: _dataset(d) for name, d in (("validation", validation), ("test", test)) if d is not None}
@@ -181,10 +158,8 @@ def fit(
         raise ValueError(f"batch_size must be at most the number of training vectors, {len(train)}, got {batch_size}")
     if not 0 <= as_int("seed", seed) < 1 << 64:
         raise ValueError(f"seed must be >= 0 and < 2**64, got {seed}")
-    rates: Iterable[float] = (
-        [as_rate("lr", lr(epoch)) for epoch in range(epochs)] if callable(lr) else repeat(as_rate("lr", lr), epochs)
-    )
-    as_bool("shuffle", shuffle)
+    rate = _schedule(lr, epochs)
+    shuffle = as_bool("shuffle", shuffle)
     if not callable(loss):
         raise TypeError(f"loss must be a callable such as ohmgrad.nn.CrossEntropy(), got {loss!r}")
     if not isinstance(callbacks, Sequence):
@@ -194,29 +169,57 @@ def fit(
             raise TypeError(f"callbacks must have a method on_epoch_end(epoch, history, model), got {callback!r}")
     for name, data in ({"train": train} | measured).items():
         _check_targets(model, name, data)
-    n, history = len(train), History()
-    with EpochBar(progress, epochs, n) as bar, _interruptible() as interrupted:
-        for epoch, rate in enumerate(rates):
-            order = _core.permutation(seed, epoch, n) if shuffle else np.arange(n)
-            total, right = 0.0, 0
-            for start in range(0, n, batch_size):
+    for name, path in (("checkpoint", checkpoint), ("resume", resume)):
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise TypeError(f"{name} must be a path, got {path!r}")
+    if checkpoint_every is not None:
+        _positive("checkpoint_every", checkpoint_every)
+        if checkpoint is None:
+            raise ValueError(f"checkpoint_every is {checkpoint_every}, and there is no checkpoint to be written")
+    settings: dict[str, Any] = {
+        "loss": getattr(loss, "__name__", type(loss).__name__),
+        "batch_size": as_int("batch_size", batch_size),
+        "seed": as_int("seed", seed),
+        "shuffle": shuffle,
+    }
+    if checkpoint is not None or resume is not None:
+        parts = {"train": train, "validation": measured.get("validation"), "test": measured.get("test")}
+        settings |= {name: None if data is None else fingerprint(data) for name, data in parts.items()}
+    n, batches, run = len(train), -(-len(train) // batch_size), Run(settings=settings, rate=rate, callbacks=callbacks)
+
+    def save() -> None:
+        if checkpoint is not None:
+            run.save(checkpoint, model)
+
+    if resume is not None:
+        run.resume(resume, model, epochs, n)
+    save()
+    for callback in callbacks:
+        if hasattr(callback, "on_start"):
+            callback.on_start(run.history, model)
+    with EpochBar(progress, epochs, n, run.epoch * n + run.position) as bar, _interruptible() as interrupted:
+        while run.epoch < epochs and not run.stopped:
+            order = _core.permutation(seed, run.epoch, n) if shuffle else np.arange(n)
+            while run.position < n:
                 if interrupted():
-                    return history
-                rows = order[start : start + batch_size]
+                    save()
+                    return run.history
+                rows = order[run.position : run.position + batch_size]
                 target = train.y[rows]
-                value, y = model.train_step(train.x[rows], target, loss, rate)
-                total += value * len(rows)
-                right += _right(y, target) if train.classes else 0
-                bar.advance(epoch, start + len(rows), total, right if train.classes else None)
-            numbers = {"lr": rate, "train_loss": total / n}
+                value, y = model.train_step(train.x[rows], target, loss, rate(run.epoch))
+                run.add(len(rows), value, _right(y, target) if train.classes else 0)
+                bar.advance(run.epoch, run.position, run.loss, run.right if train.classes else None)
+                done = run.epoch * batches + -(-run.position // batch_size)
+                if checkpoint_every is not None and done % checkpoint_every == 0 and run.position < n:
+                    save()
+            numbers = {"lr": rate(run.epoch), "train_loss": run.loss / n}
             if train.classes:
-                numbers["train_accuracy"] = right / n
+                numbers["train_accuracy"] = run.right / n
             for name, data in measured.items():
                 numbers |= {f"{name}_{k}": v for k, v in evaluate(model, data, loss=loss).items()}
-            history.append(numbers)
-            if any([callback.on_epoch_end(epoch, history, model) for callback in callbacks]):
-                break
-    return history
+            run.end_epoch(numbers, model)
+            save()
+    return run.history
 
 
 def _dataset(data: Data) -> Dataset:
@@ -227,6 +230,14 @@ def _positive(name: str, value: int) -> int:
     if as_int(name, value) < 1:
         raise ValueError(f"{name} must be >= 1, got {value}")
     return value
+
+
+def _schedule(lr: float | Callable[[int], float], epochs: int) -> Callable[[int], float]:
+    """The learning rate of an epoch; all of them are checked."""
+    if callable(lr):
+        return [as_rate("lr", lr(epoch)) for epoch in range(epochs)].__getitem__
+    constant = as_rate("lr", lr)
+    return lambda epoch: constant
 
 
 def _check_targets(model: Sequential, name: str, data: Dataset) -> None:

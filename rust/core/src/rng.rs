@@ -59,6 +59,12 @@ pub(crate) enum Use {
     WriteD = 10,
     /// Diffusion: then ends of mini-batches so far, row; counters (column, 0).
     Diffusion = 11,
+    /// Rounding of a wanted number of pulses, below the train of the vector's error lines: then row; counters (column, 0).
+    RoundCount = 16,
+    /// Rounding of the probability of an input line, below its train; counters (line, 0).
+    RoundX = 17,
+    /// The same of the error lines.
+    RoundD = 18,
     /// Write noise: then 0 and first vector of the call, or 1 and operation; then row; counters (column, changes in the call or 0).
     WriteNoise = 20,
     /// Resets: then 0 and operation, or 1, transfer, event, line read; then row; counters (column, 0), and (column, 2) for the choice of a cell.

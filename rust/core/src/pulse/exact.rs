@@ -1,14 +1,15 @@
-//! Updates without pulses, vector by vector and cell by cell: `dw = (-rate d_i) x_j` in `f32`, each product kept finite.
+//! Updates whose amount is computed for each cell ([`super::amounts`]): increments, or a number of pulses.
 
-use super::PulseType;
-use super::update::{Job, Lines, Route, Tally, on_lines};
-use crate::device::{Cells, Model, Visit, analog_step};
+use super::amounts::Amounts;
+use super::update::{Job, Lines, Tally, on_lines};
+use super::{PulseTrain, PulseType};
+use crate::device::{Cell, Cells, Device, Model, Noise, Visit, analog_step, step};
 use crate::pool::Machine;
 use crate::simd::{Kernel, clip, finite};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
-/// `values += (-rate d) x^T` for each vector in turn.
+/// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product kept finite.
 pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
     struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], f32);
     impl Kernel for Add<'_> {
@@ -33,83 +34,117 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
     });
 }
 
-/// The same on an crossbar, by one of the pulse types that need no pulses. A cell with `dw = 0` is left alone.
-pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulse_type: PulseType, job: &Job, tally: Option<&mut Tally>) {
-    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, usize, f32, PulseType, &'a Job<'a>, Range<usize>, Option<&'a mut Tally>);
+/// The same on a crossbar, by one of the pulse types that send no trains to the cells. A cell that gets nothing is left alone.
+pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTrain, job: &Job, tally: Option<&mut Tally>) {
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, &'a Device, PulseType, Each<'a>, Range<usize>, Option<&'a mut Tally>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(machine, values, cells, columns, dw_min, pulse_type, job, lines, tally) = self;
-            let work = lines.len() * columns * job.keys.len() * 4;
-            on_lines(machine, values, tally, columns, lines, work, |lines| match pulse_type {
-                PulseType::None => machine.isa.run(Each { lines, columns, job, change: |v: f32, dw: f32, _| v + dw }),
+            let Go(machine, values, cells, device, pulse_type, each, lines, tally) = self;
+            let work = lines.len() * each.columns * each.amounts.job.keys.len() * 4;
+            let (noise, dw_min) = (device.noise(), device.dw_min());
+            on_lines(machine, values, tally, each.columns, lines, work, |lines| match pulse_type {
+                PulseType::None => machine.isa.run(Steps { each, lines, change: |v: f32, dw: f32, _| v + dw }),
                 PulseType::NoneWithDevice => {
                     let change = |v: f32, dw: f32, at: usize| {
                         let (high, low) = (cells.planes[0].at(at), cells.planes[1].at(at));
                         clip(v + dw, low, high)
                     };
-                    machine.isa.run(Each { lines, columns, job, change });
+                    machine.isa.run(Steps { each, lines, change });
                 }
-                _ => {
+                PulseType::AnalogUpdate | PulseType::RandomIncrement => {
                     let change = |v: f32, dw: f32, at: usize| analog_step(model, &cells.cell(model, at), dw_min, v, dw);
-                    machine.isa.run(Each { lines, columns, job, change });
+                    machine.isa.run(Steps { each, lines, change });
                 }
+                _ => each.pulse(model, noise, cells, lines),
             });
         }
     }
+    let amounts = Amounts::new(machine, crossbar, pulses, job);
+    let each = Each { columns: crossbar.columns, amounts: &amounts };
     let lines = job.lines(crossbar);
-    let Crossbar { device, columns, values, cells, .. } = crossbar;
-    device.model.visit(Go(machine, values, cells, *columns, device.dw_min(), pulse_type, job, lines, tally));
+    let Crossbar { device, values, cells, .. } = crossbar;
+    device.model.visit(Go(machine, values, cells, device, pulses.pulse_type, each, lines, tally));
 }
 
-struct Each<'a, F> {
-    lines: Lines<'a>,
+/// Goes through rows and vectors.
+#[derive(Clone, Copy)]
+struct Each<'a> {
     columns: usize,
-    job: &'a Job<'a>,
+    amounts: &'a Amounts<'a>,
+}
+
+struct Steps<'a, F> {
+    each: Each<'a>,
+    lines: Lines<'a>,
     change: F,
 }
 
-impl<F: Fn(f32, f32, usize) -> f32> Kernel for Each<'_, F> {
+impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
     #[inline(always)]
     fn run(self) {
-        let Self { mut lines, columns, job, change } = self;
-        let seen = job.column.map_or(0..columns, |column| column..column + 1);
-        let rate = job.rate as f32;
+        let Self { each: Each { columns, amounts }, mut lines, change } = self;
+        let seen = amounts.job.seen(columns);
+        let mut amount = vec![0f32; seen.len()];
         for row in 0..lines.values.len() / columns {
             let line = lines.first + row;
-            for (_, x, d) in job.vectors() {
-                let scaled = finite(-rate * d[line]);
-                if scaled == 0.0 {
+            let cells = row * columns + seen.start..row * columns + seen.end;
+            let first = line * columns + seen.start;
+            for group in amounts.groups() {
+                if !amounts.fill(line, group, seen.clone(), &mut amount) {
                     continue;
                 }
-                let cells = row * columns + seen.start..row * columns + seen.end;
-                let increment = |x: f32| job.route.of(finite(scaled * x));
-                let first = line * columns + seen.start;
-                for (at, (v, x)) in lines.values[cells.clone()].iter_mut().zip(&x[seen.clone()]).enumerate() {
-                    let dw = increment(*x);
-                    let moved = change(*v, dw, first + at);
-                    *v = if dw == 0.0 { *v } else { moved };
+                for (at, (v, dw)) in lines.values[cells.clone()].iter_mut().zip(&amount).enumerate() {
+                    let moved = change(*v, *dw, first + at);
+                    *v = if *dw == 0.0 { *v } else { moved };
                 }
                 if let Some(n) = &mut lines.n {
-                    n[cells.clone()].iter_mut().zip(&x[seen.clone()]).for_each(|(n, x)| *n += u32::from(increment(*x) != 0.0));
+                    n[cells.clone()].iter_mut().zip(&amount).for_each(|(n, dw)| *n += u32::from(*dw != 0.0));
                 }
                 if let Some(up) = &mut lines.up {
-                    up[cells].iter_mut().zip(&x[seen.clone()]).for_each(|(up, x)| *up += u32::from(increment(*x) > 0.0));
+                    up[cells.clone()].iter_mut().zip(&amount).for_each(|(up, dw)| *up += u32::from(*dw > 0.0));
                 }
             }
         }
     }
 }
 
-impl Route {
-    /// What this route makes of an increment.
-    #[inline(always)]
-    fn of(self, dw: f32) -> f32 {
-        match self {
-            Route::Both => dw,
-            Route::Up if dw > 0.0 => dw,
-            Route::DownAsUp if dw < 0.0 => -dw,
-            _ => 0.0,
+impl Each<'_> {
+    /// Amounts are numbers of pulses, which are applied one after the other.
+    fn pulse<M: Model>(&self, model: &M, noise: Noise, cells: &Cells, mut lines: Lines) {
+        let Self { columns, amounts } = *self;
+        let seen = amounts.job.seen(columns);
+        let mut amount = vec![0f32; seen.len()];
+        for row in 0..lines.values.len() / columns {
+            let line = lines.first + row;
+            let (key, at) = (amounts.job.noise.child(line as u64), row * columns);
+            let mut ready: Vec<Option<(Cell<f32>, u32)>> = vec![None; seen.len()];
+            for group in amounts.groups() {
+                if !amounts.fill(line, group, seen.clone(), &mut amount) {
+                    continue;
+                }
+                for ((column, ready), amount) in seen.clone().zip(&mut ready).zip(&amount) {
+                    if *amount == 0.0 {
+                        continue;
+                    }
+                    let before = lines.n.as_ref().map_or(0, |n| n[at + column]);
+                    let (cell, ordinal) = ready.get_or_insert_with(|| (cells.cell(model, line * columns + column), before));
+                    let (pulses, up) = (amount.abs() as u32, if *amount > 0.0 { u32::MAX } else { 0 });
+                    let mut v = lines.values[at + column];
+                    for n in *ordinal..*ordinal + pulses {
+                        let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
+                        v = step(model, cell, noise, v, up, z);
+                    }
+                    *ordinal += pulses;
+                    lines.values[at + column] = v;
+                    if let Some(n) = &mut lines.n {
+                        n[at + column] = *ordinal;
+                    }
+                    if let Some(ups) = &mut lines.up {
+                        ups[at + column] += up & pulses;
+                    }
+                }
+            }
         }
     }
 }

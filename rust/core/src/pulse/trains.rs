@@ -1,5 +1,7 @@
 //! Bit trains: line `i` fires in a slot with probability `min(|value_i| * scale, 1)`, rounded to 24 bits, independently for each slot.
 //!
+//! With a resolution `res` the probability is `res rint(p / res)` before it is clipped, or `res rint(p / res + U - 1/2)` with a uniform `U` of the line.
+//!
 //! The 32 slots of a word are decided together, bit plane by bit plane from the most significant one: slot `s` of line `i` compares its threshold
 //! `T = rint(p 2^24)` with the 24-bit number whose bits are bit `s` of the words `(i, 32 word + plane)`, and fires if that number is below `T`.
 //! Planes that no slot of the block needs are not drawn, which changes nothing.
@@ -7,7 +9,7 @@
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
 use crate::pool::Machine;
-use crate::rng::{Key, STEP_I, STEP_N};
+use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
 
 /// Slots in a packed word.
@@ -29,10 +31,36 @@ pub(crate) struct Side<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) lines: usize,
     pub(crate) bl: &'a [usize],
-    pub(crate) amplify: &'a [f64],
-    pub(crate) keys: &'a [Key],
+    pub(crate) amplify: Vec<f64>,
+    pub(crate) keys: Vec<Key>,
     /// Turns every sign (a negative learning rate).
     pub(crate) flip: bool,
+    /// Step of the probabilities, 0: none.
+    pub(crate) res: f64,
+    /// The stream of their rounding, below the vector's; none: to the nearest.
+    pub(crate) rounding: Option<Use>,
+}
+
+impl Side<'_> {
+    /// The probability that a line fires in a slot of a vector.
+    #[inline(always)]
+    pub(crate) fn probability(&self, vector: usize, line: usize) -> f64 {
+        let p = self.values[vector * self.lines + line].abs() as f64 * self.amplify[vector];
+        let p = if self.res > 0.0 { self.rounded(p, vector, line) } else { p };
+        if p > 1.0 { 1.0 } else { p }
+    }
+
+    #[inline(never)]
+    fn rounded(&self, p: f64, vector: usize, line: usize) -> f64 {
+        let shift = self.rounding.map_or(0.0, |purpose| self.keys[vector].of(purpose).uniform(line as u32, 0) as f64 - 0.5);
+        self.res * (p / self.res + shift).round_ties_even()
+    }
+
+    /// Whether a line's pulses are negative.
+    #[inline(always)]
+    pub(crate) fn negative(&self, vector: usize, line: usize) -> bool {
+        (self.values[vector * self.lines + line] < 0.0) != self.flip
+    }
 }
 
 impl Trains {
@@ -107,14 +135,10 @@ impl Kernel for Draw<'_> {
             }
             let mut thresholds = [0u32; LANES];
             let mut signs = [0u32; LANES];
-            let from = vector * side.lines + self.first;
-            let values = &side.values[from..from + lanes];
             let mut any = false;
-            for (lane, value) in values.iter().enumerate() {
-                let p = value.abs() as f64 * side.amplify[vector];
-                let p = if p > 1.0 { 1.0 } else { p };
-                thresholds[lane] = (p * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = ((*value < 0.0) != side.flip) as u32;
+            for lane in 0..lanes {
+                thresholds[lane] = (side.probability(vector, self.first + lane) * 16_777_216.0).round_ties_even() as u32;
+                signs[lane] = side.negative(vector, self.first + lane) as u32;
                 any |= thresholds[lane] > 0;
             }
             let packed = bl.div_ceil(SLOTS);

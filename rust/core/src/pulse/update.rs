@@ -5,7 +5,7 @@ use super::trains::{Side, Trains};
 use super::{PulseTrain, PulseType, Scale, exact};
 use crate::mvm::abs_max;
 use crate::pool::Machine;
-use crate::rng::Key;
+use crate::rng::{Key, Use};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ pub(crate) struct Job<'a> {
     pub(crate) row: Option<usize>,
 }
 
-/// Pulses that each cell got so far in this update call. Updates without pulses count vectors that changed the cell.
+/// Pulses that each cell got so far in this update call. An increment that is not made of pulses counts as one.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     /// All of them: the ordinal of the next one.
@@ -63,10 +63,15 @@ pub(crate) struct Tally {
 
 /// Carries out `job`. Without a tally the cells' pulses are numbered from 0: it is needed where a call has several jobs for a cell.
 pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTrain, job: &Job, tally: Option<&mut Tally>) {
-    if pulses.pulse_type != PulseType::StochasticCompressed {
-        return exact::update(machine, crossbar, pulses.pulse_type, job, tally);
+    if pulses.pulse_type != PulseType::Stochastic {
+        return exact::update(machine, crossbar, pulses, job, tally);
     }
     let (x, d) = job.trains(machine, pulses);
+    let (x, d) = match job.route {
+        Route::Both => (x, d),
+        Route::Up => (x.by_sign(), d.answer(1)),
+        Route::DownAsUp => (x.by_sign(), d.answer(0)),
+    };
     let what = Coincidences { x: &x, d: &d, key: job.noise };
     match job.column {
         Some(column) => kernel::pulse_column(crossbar, column, what, tally),
@@ -74,16 +79,17 @@ pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
     }
 }
 
-impl Job<'_> {
-    /// Number and values of the vectors that are taken: `(b, x, d)`.
-    pub(crate) fn vectors(&self) -> impl Iterator<Item = (usize, &[f32], &[f32])> {
-        let m = self.keys.len();
-        let (columns, rows) = (self.x.len() / m, self.d.len() / m);
-        (0..m).filter(|b| self.taken(*b)).map(move |b| (b, &self.x[b * columns..(b + 1) * columns], &self.d[b * rows..(b + 1) * rows]))
+impl<'a> Job<'a> {
+    /// The vectors that are taken.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = usize> {
+        (0..self.keys.len()).filter(|b| self.takes.is_none_or(|takes| takes[*b]))
     }
 
-    fn taken(&self, b: usize) -> bool {
-        self.takes.is_none_or(|takes| takes[b])
+    /// Inputs and errors of a vector.
+    #[inline(always)]
+    pub(crate) fn vector(&self, b: usize) -> (&'a [f32], &'a [f32]) {
+        let (columns, rows) = (self.x.len() / self.keys.len(), self.d.len() / self.keys.len());
+        (&self.x[b * columns..(b + 1) * columns], &self.d[b * rows..(b + 1) * rows])
     }
 
     /// The rows that can change.
@@ -91,25 +97,57 @@ impl Job<'_> {
         self.row.map_or(0..crossbar.values.len() / crossbar.columns, |row| row..row + 1)
     }
 
-    /// The trains of both sides.
-    fn trains(&self, machine: Machine, pulses: &PulseTrain) -> (Trains, Trains) {
+    /// The columns that can change, of all `columns`.
+    pub(crate) fn seen(&self, columns: usize) -> Range<usize> {
+        self.column.map_or(0..columns, |column| column..column + 1)
+    }
+
+    /// Slots and amplifications of each vector; a vector that is not taken has none.
+    pub(crate) fn scales(&self, pulses: &PulseTrain) -> Vec<Scale> {
         let mut scales = vec![Scale { bl: 0, d: 0.0, x: 0.0 }; self.keys.len()];
-        for (b, x, d) in self.vectors() {
+        for b in self.vectors() {
+            let (x, d) = self.vector(b);
             let (x_max, d_max) = if pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
             scales[b] = pulses.scale(self.rate, self.granularity, x_max as f64, d_max as f64);
         }
-        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
-        let draw = |values: &[f32], key: fn(&Keys) -> Key, amplify: fn(&Scale) -> f64, flip: bool| {
-            let keys: Vec<_> = self.keys.iter().map(key).collect();
-            let amplify: Vec<_> = scales.iter().map(amplify).collect();
-            Trains::draw(machine, &Side { values, lines: values.len() / keys.len(), bl: &bl, amplify: &amplify, keys: &keys, flip })
+        scales
+    }
+
+    /// The two sides, the first that of the input lines, with the resolutions of their probabilities.
+    pub(crate) fn sides<'b>(&self, scales: &[Scale], bl: &'b [usize], res: [f64; 2], sto_round: bool) -> [Side<'b>; 2]
+    where
+        'a: 'b,
+    {
+        let m = self.keys.len();
+        let x = Side {
+            values: self.x,
+            lines: self.x.len() / m,
+            bl,
+            amplify: scales.iter().map(|s| s.x).collect(),
+            keys: self.keys.iter().map(|k| k.x).collect(),
+            flip: false,
+            res: res[0],
+            rounding: sto_round.then_some(Use::RoundX),
         };
-        let trains = (draw(self.x, |k| k.x, |s| s.x, false), draw(self.d, |k| k.d, |s| s.d, self.rate < 0.0));
-        match self.route {
-            Route::Both => trains,
-            Route::Up => (trains.0.by_sign(), trains.1.answer(1)),
-            Route::DownAsUp => (trains.0.by_sign(), trains.1.answer(0)),
-        }
+        let d = Side {
+            values: self.d,
+            lines: self.d.len() / m,
+            bl,
+            amplify: scales.iter().map(|s| s.d).collect(),
+            keys: self.keys.iter().map(|k| k.d).collect(),
+            flip: self.rate < 0.0,
+            res: res[1],
+            rounding: sto_round.then_some(Use::RoundD),
+        };
+        [x, d]
+    }
+
+    /// The trains of both sides.
+    pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain) -> (Trains, Trains) {
+        let scales = self.scales(pulses);
+        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
+        let [x, d] = self.sides(&scales, &bl, [pulses.res; 2], pulses.sto_round);
+        (Trains::draw(machine, &x), Trains::draw(machine, &d))
     }
 }
 
