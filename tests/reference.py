@@ -133,11 +133,11 @@ MASK_64 = 0xFFFFFFFFFFFFFFFF
 INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
 PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = range(7)
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
+ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
+WRITE_NOISE, RESET, DRIFT_NOISE, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
 # Fixed patterns: whose, and of what.
 FORWARD, BACKWARD, READ, READ_ROWS = range(1000, 1004)
 OF_NOISE, OF_NONLINEARITY, OF_OFFSET, OF_READING = range(4)
-ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
-WRITE_NOISE, RESET, DRIFT, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
 PARTS = 2000
 SHOWN = 1 << 32
 
@@ -651,7 +651,7 @@ class Crossbar:
         changed = np.abs(w - self.drift_last) > F(drift["reset_tol"])
         start = np.where(changed, w, self.drift_start)
         time = np.where(changed, ZERO, self.drift_time) + dt
-        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT, operation)
+        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT_NOISE, operation)
         if F(drift["nu_k"]) != ZERO:
             g = (start - F(drift["w_offset"])) / F(drift["wg_ratio"]) + F(drift["g_offset"])
             tiny = F(1.1754943508222875e-38)

@@ -90,7 +90,7 @@ def assert_same_state(tiles: Both) -> None:
     state = core.state()
     for name, array in spec.arrays.items():
         for index, part in enumerate(array.parts):
-            prefix = name if len(array.parts) == 1 else f"{name}.{index}"
+            prefix = name if array.factors == [1.0] else f"{name}.{index}"
             parts = {"values": part.values}
             if part.write_noise > 0:
                 parts["apparent"] = part.apparent
@@ -236,14 +236,70 @@ def test_pulses_on_every_device(device: dict[str, Any]) -> None:
     assert_moved(tiles, both(device=device))
 
 
-@pytest.mark.parametrize("pulse_type", ["none", "none_with_device", "analog_update"])
+# Every type of update; those of trains have more settings below.
+UPDATES: dict[str, dict[str, Any]] = {
+    "stochastic": {"pulse_type": "stochastic"},
+    "mean count": {"pulse_type": "mean_count", "desired_bl": 20},
+    "mean count, rounded": {"pulse_type": "mean_count", "desired_bl": 50, "res": 0.05, "update_bl_management": False},
+    "mean count, rounded by chance": {"pulse_type": "mean_count", "res": 0.3, "sto_round": True},
+    "implicit": {"pulse_type": "deterministic_implicit", "res": 0.4, "sto_round": True},
+    "implicit, rounded": {"pulse_type": "deterministic_implicit", "x_res_implicit": 0.1, "d_res_implicit": 7.0},
+    "implicit, unmanaged": {
+        "pulse_type": "deterministic_implicit", "update_management": False, "update_bl_management": False
+    },
+    "random increment": {"pulse_type": "random_increment"},
+    "random increment, long": {"pulse_type": "random_increment", "desired_bl": 100, "update_bl_management": False},
+    **{
+        f"{kind}, {increment}": {"pulse_type": kind, "increment": increment}
+        for kind in ("none", "none_with_device", "analog_update", "pulsed")
+        for increment in ("sample", "batch")
+    },
+    "pulsed, up": {"pulse_type": "pulsed", "rounding": "ceil"},
+    "pulsed, down": {"pulse_type": "pulsed", "rounding": "floor"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
 @pytest.mark.parametrize("name", DEVICES)
-def test_updates_without_pulses_on_every_device(name: str, pulse_type: str) -> None:
-    tiles = both(device=DEVICES[name], pulses={**STOCHASTIC, "pulse_type": pulse_type})
+def test_updates_of_every_type_on_every_device(name: str, pulses: dict[str, Any]) -> None:
+    tiles = both(device=DEVICES[name], pulses=pulses)
     train(tiles)
     train(tiles, lr=-0.03)
     assert_same_state(tiles)
     assert_moved(tiles, both(device=DEVICES[name]))
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+def test_updates_of_every_type_with_every_instruction_set(
+    isa: str, pulses: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    tiles = both((3, 70), device=DEVICES["PowStep"], pulses=pulses)
+    train(tiles, calls=1)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("period", [2, 5])
+def test_updates_of_every_type_cut_by_transfers(period: int, pulses: dict[str, Any]) -> None:
+    """The gradient and the writes of a transfer by the same type; the slow array's noise goes on from cut to cut."""
+    plan = tiki_taka(period, "vectors", gamma=0.4, reads=2, pulses=pulses, rate={"value": 3.0, "scaled": False})
+    tiles = both((4, 6), plan=plan, pulses=pulses)
+    train(tiles, calls=3, m=7)
+    assert_same_state(tiles)
+    assert_moved(tiles, both((4, 6), plan=plan))
+
+
+def test_stochastic_is_stochastic_compressed() -> None:
+    """Whether the signs of the inputs come in one phase or in two: a cell sees one sign of each vector."""
+    core, other = (
+        both(pulses={**STOCHASTIC, "pulse_type": kind})[0] for kind in ("stochastic", "stochastic_compressed")
+    )
+    for tile in (core, other):
+        x, d = vectors(3, 8, SHAPE)
+        tile.update(x, d, 0.1)
+    assert_same(core.weights(), other.weights(), "weights")
 
 
 # ---- pulse trains
@@ -259,6 +315,15 @@ TRAINS: dict[str, dict[str, Any]] = {
     "BL 64": {**UNMANAGED, "desired_bl": 64},
     "BL 64, managed": {**STOCHASTIC, "desired_bl": 64},
     "BL 100": {**UNMANAGED, "desired_bl": 100},
+    "gradients scaled down": {**STOCHASTIC, "um_grad_scale": 0.4},
+    "gradients scaled up, length alone": {**STOCHASTIC, "update_management": False, "um_grad_scale": 3.0},
+    "probabilities rounded": {**STOCHASTIC, "res": 0.1},
+    "probabilities rounded to 6 steps": {**STOCHASTIC, "res": 6.0},
+    "probabilities rounded by chance": {**STOCHASTIC, "res": 0.25, "sto_round": True},
+    "probabilities rounded to 1": {**STOCHASTIC, "desired_bl": 3, "res": 1.0, "sto_round": True},
+    "growing": {**UNMANAGED, "desired_bl": 1, "fixed_bl": False},
+    "growing, managed": {**STOCHASTIC, "desired_bl": 2, "fixed_bl": False, "update_bl_management": False},
+    "not growing, length managed": {**STOCHASTIC, "desired_bl": 2, "fixed_bl": False},
 }
 
 
@@ -273,7 +338,7 @@ def test_pulse_trains(pulses: dict[str, Any], lr: float) -> None:
 
 def test_scale_factors() -> None:
     for pulses in TRAINS.values():
-        for lr in (0.0, 1e-6, 0.013, -0.05, 4.0):
+        for lr in (0.0, 1e-6, 0.013, -0.05, 4.0, 1e6):
             for x_max, d_max in ((0.0, 1.0), (0.8, 0.095), (1.0, 1.0), (1e-20, 3.0), (7.0, 1e-3)):
                 arguments = (lr, 0.00123, x_max, d_max, pulses)
                 assert _core.scale_factors(*arguments) == reference.scale_factors(*arguments)

@@ -28,21 +28,21 @@ class PulseTrain(Record):
     - ``"mean_count"``: without randomness ``n = rint(BL p)`` pulses on each line and ``rint(n_x n_d / BL)`` at a cell.
     - ``"deterministic_implicit"``: without randomness ``rint(BL p_x p_d)`` pulses, the probabilities rounded to
       ``x_res_implicit`` and ``d_res_implicit`` beforehand.
-    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, made whole by ``rounding`` and at most 16384
-      (arXiv 2502.06309, sections 2 and 4: ``n = ceil(|Dw| / g)``). Its distance from ``"analog_update"`` is
-      ``O(g) + O(Dw^2)`` and, from cycle noise ``s``, ``sqrt(g |Dw|) s``.
-    - ``"analog_update"``: the mathematical update ``w + Dw F(w) - |Dw| G(w)``, clipped (arXiv 2502.06309; arXiv
-      2406.12774, eq. 8).
-    - ``"random_increment"``: the mathematical update of the random increment ``-+ g N``, ``N`` the coincidences of the
-      stochastic trains: it has the mean ``Dw`` and a variance of order ``lr g``, but no cycle noise (the discretisation
-      error of arXiv 2510.02516, lemma 1).
+    - ``"pulsed"``: ``|Dw| / g`` pulses of full size, ``Dw = -lr d_i x_j``, whole by ``rounding``, at most 16384.
+      Its distance from ``"analog_update"`` is ``O(g) + O(Dw^2)`` and, with cycle noise ``s``, ``sqrt(g |Dw|) s``
+      (arXiv 2502.06309, theorem 4, with ``rounding="ceil"``; arXiv 2406.12774, eq. 20).
+    - ``"analog_update"``: the mathematical update ``w + Dw F(w) - |Dw| G(w)``, clipped (arXiv 2502.06309).
+    - ``"random_increment"``: the mathematical update of ``g N`` in the direction of ``Dw``, ``N`` the coincidences of
+      the stochastic trains: its mean is ``Dw``, its variance of order ``lr g``, and there is no cycle noise (the
+      discretisation error of arXiv 2510.02516, lemma 1).
     - ``"none_with_device"``, ``"none"``: ``w + Dw``, clipped to the cell's bounds or not.
 
     The fields of trains, which ``mean_count`` and ``deterministic_implicit`` use too:
 
     - ``desired_bl``: slots of a train (the most there may be, with ``update_bl_management``), 1 to 16384.
     - ``fixed_bl``: False lets a train without ``update_bl_management`` grow to ``ceil(lr / g)`` slots with
-      ``A = B = 1`` where ``desired_bl`` slots cannot hold the learning rate, up to 16384.
+      ``A = B = 1`` where ``desired_bl`` slots cannot hold the learning rate, up to 16384. As in aihwkit,
+      ``update_management`` still clips the errors of vectors that need more than ``desired_bl``.
     - ``update_management``: balance the probabilities of the two sides by the ratio of ``max |x|`` and ``max |d|``.
     - ``update_bl_management``: shorten the train to ``ceil(lr max|x| max|d| / g)`` slots; with it the sides are
       balanced too.
@@ -97,7 +97,7 @@ class PulseTrain(Record):
 
     @classmethod
     def unmanaged(cls, **overrides: Any) -> PulseTrain:
-        """The original scheme: 10 slots, ``A = B``, no management (T. Gokmen, Y. Vlasov, Front. Neurosci. 10:333, 2016).
+        """The original scheme: 10 slots, no management (T. Gokmen, Y. Vlasov, Front. Neurosci. 10:333, 2016).
 
         ``overrides`` are fields of :class:`PulseTrain`.
 
@@ -109,7 +109,7 @@ class PulseTrain(Record):
 
     @classmethod
     def single(cls, **overrides: Any) -> PulseTrain:
-        """One slot without management, the write of buffered algorithms: a pulse where ``lr |x_j d_i| >= g``.
+        """One slot without management, as buffered algorithms write: a line fires once, or not, with ``p`` as above.
 
         ``overrides`` are fields of :class:`PulseTrain`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from ..devices import Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +28,13 @@ class Defaults:
     io: IO | None = None
     pulses: PulseTrain | None = None
     learn_out_scaling: bool | None = None
+    out_scaling_columnwise: bool | None = None
     weight_scaling_omega: float | None = None
+    weight_scaling_columnwise: bool | None = None
+    weight_scaling_lr_compensation: bool | None = None
+    digital_bias: bool | None = None
+    max_input_size: int | None = None
+    max_output_size: int | None = None
     seeds: Seeds
 
 
@@ -63,7 +71,7 @@ class Layer(ABC):
         return f"{type(self).__name__}()"
 
 
-def kept(value: NDArray[np.float32] | None, before: str) -> NDArray[np.float32]:
+def kept(value: T | None, before: str) -> T:
     """What a training forward kept, or an error saying what has to come first."""
     if value is None:
         raise RuntimeError(f"{before} needs a forward pass with training=True before it")

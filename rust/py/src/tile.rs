@@ -124,6 +124,13 @@ impl Tile {
         Ok(())
     }
 
+    /// Refuses what `update` would refuse.
+    fn check_update(&self, py: Python<'_>, x: &Bound<'_, PyAny>, d: &Bound<'_, PyAny>, lr: f64) -> PyResult<()> {
+        let (x, d) = (matrix("x", x)?, matrix("d", d)?);
+        let (x, d) = (Self::vectors("x", &x, self.d_in)?, Self::vectors("d", &d, self.d_out)?);
+        self.with(py, |tile, _| tile.check_update(x, d, lr))
+    }
+
     fn end_batch(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |tile, _| {
             tile.end_batch();

@@ -244,7 +244,15 @@ impl Executor<'_> {
     }
 
     /// The sum of `terms` on a line; arrays are read through the transfer's periphery.
-    fn read(&self, transfer: &Transfer, chain: &ReadChain, terms: &[Term], line: usize, tallies: &Tallies, event: &dyn Fn(Key) -> Key) -> Vec<f32> {
+    fn read(
+        &self,
+        transfer: &Transfer,
+        chain: &ReadChain,
+        terms: &[Term],
+        line: usize,
+        tallies: &Tallies,
+        event: &dyn Fn(Key) -> Key,
+    ) -> Vec<f32> {
         let mut sum: Vec<f32> = Vec::new();
         for term in terms {
             let seen = match term.place {
@@ -305,7 +313,16 @@ impl Executor<'_> {
 
     /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line and `d = -u`; on rows `d` is the unit vector and `x = -u`.
     #[allow(clippy::too_many_arguments)]
-    fn write_line(&mut self, axis: Axis, step: &super::Write, line: usize, u: &[f32], keys: &[Keys; 1], number: u64, tallies: &mut Tallies) {
+    fn write_line(
+        &mut self,
+        axis: Axis,
+        step: &super::Write,
+        line: usize,
+        u: &[f32],
+        keys: &[Keys; 1],
+        number: u64,
+        tallies: &mut Tallies,
+    ) {
         let negative: Vec<f32> = u.iter().map(|u| -u).collect();
         let mut unit = vec![0.0; if axis == Axis::Columns { self.columns } else { self.rows }];
         unit[line] = 1.0;

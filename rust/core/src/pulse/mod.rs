@@ -6,6 +6,9 @@ pub(crate) mod kernel;
 pub(crate) mod trains;
 mod update;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use update::{Job, Keys, Route, Tally, update};
 
 use crate::error::Result;

@@ -272,7 +272,10 @@ impl Array {
     /// Names of the per-cell parameters.
     pub(crate) fn parameter_names(&self) -> Vec<String> {
         let parts = self.parts.iter().enumerate();
-        parts.flat_map(|(i, part)| part.device.parameter_names().into_iter().map(move |name| (i, name))).map(|(i, name)| self.named(i, name)).collect()
+        parts
+            .flat_map(|(i, part)| part.device.parameter_names().into_iter().map(move |name| (i, name)))
+            .map(|(i, name)| self.named(i, name))
+            .collect()
     }
 
     fn part<'a>(&self, name: &'a str) -> Result<(usize, &'a str)> {
@@ -314,7 +317,8 @@ impl Array {
     /// Everything that changes, by name.
     pub(crate) fn state(&self) -> Vec<(String, State)> {
         let parts = self.parts.iter().enumerate();
-        parts.flat_map(|(i, part)| part.state().into_iter().map(move |(name, state)| (i, name, state)))
+        parts
+            .flat_map(|(i, part)| part.state().into_iter().map(move |(name, state)| (i, name, state)))
             .map(|(i, name, state)| (format!("{}.{}", self.name, self.named(i, &name)), state))
             .collect()
     }
@@ -358,8 +362,12 @@ fn cell(settings: Value) -> Result<Cell> {
             if gammas.len() != n || gammas.iter().sum::<f64>() == 0.0 {
                 return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), format_args!("{n} numbers whose sum is not 0")));
             }
-            let policies =
-                [("all", Policy::All), ("single_fixed", Policy::Fixed), ("single_sequential", Policy::Sequential), ("single_random", Policy::Random)];
+            let policies = [
+                ("all", Policy::All),
+                ("single_fixed", Policy::Fixed),
+                ("single_sequential", Policy::Sequential),
+                ("single_random", Policy::Random),
+            ];
             let policy = f.choice("update_policy", &policies)?;
             let first = f.whole("first_update_idx", 0, 0..=n - 1)?;
             (devices, gammas.iter().map(|g| *g as f32).collect(), policy, first, None)

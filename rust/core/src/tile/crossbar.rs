@@ -415,7 +415,11 @@ impl Crossbar {
         for name in self.device.parameter_names() {
             let plane = values(name)?.ok_or_else(|| missing(name))?;
             let what = format!("{field}.{name}");
-            if plane.len() == 1 { check_finite(&what, &plane)? } else { check_matrix(&what, &plane, rows, columns)? }
+            if plane.len() == 1 {
+                check_finite(&what, &plane)?
+            } else {
+                check_matrix(&what, &plane, rows, columns)?
+            }
             planes.push(plane);
         }
         let plane = |p: usize, at: usize| planes[p][if planes[p].len() == 1 { 0 } else { at }];
@@ -441,7 +445,13 @@ impl Crossbar {
         for (name, counts) in ["pulses_up", "pulses_down"].iter().zip(counts.iter_mut().flatten()) {
             match part(name) {
                 Some(State::Counts(saved)) if saved.len() == counts.len() => *counts = saved,
-                _ => return Err(Error::value(&format!("{field}.{name}"), "missing or of another size", format_args!("{rows} x {columns} counts"))),
+                _ => {
+                    return Err(Error::value(
+                        &format!("{field}.{name}"),
+                        "missing or of another size",
+                        format_args!("{rows} x {columns} counts"),
+                    ));
+                }
             }
         }
         (self.values, self.apparent, self.clock, self.counts) = (stored, apparent, clock, counts);

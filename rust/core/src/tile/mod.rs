@@ -96,7 +96,8 @@ pub enum State {
 impl Tile {
     /// Builds the tile and draws its cells. Weights start at zero.
     pub fn new(settings: TileSettings) -> Result<Self> {
-        let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, count_pulses, path, isa } = settings;
+        let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, count_pulses, path, isa } =
+            settings;
         for (name, n) in [("d_out", rows), ("d_in", columns)] {
             if !(1..=MAX_CELLS).contains(&n) {
                 return Err(Error::value(name, n, format_args!("1 to {MAX_CELLS}")));
