@@ -1073,14 +1073,14 @@ def weakened(v: Floats, asymmetry: float) -> Floats:
     return np.where(v < ZERO, v * (ONE - F(asymmetry)), v)
 
 
-def rounded(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
+def quantised(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
     """The grid point next to `v`, or stochastically one of its neighbours, by the numbers of words `(i, line)`."""
     if delta <= ZERO:
         return v
     if not stochastic:
         return delta * rint(v / delta)
-    word = words(key, np.full(len(v), i, U), count(len(v))) >> U(8)
-    return delta * rint(v / delta + (word.astype(F) * F(1.0 / 16777216.0) - HALF))
+    u = uniforms(key, np.full(len(v), i, U), count(len(v)))
+    return delta * rint(v / delta + (u - HALF))
 
 
 def multiply(matrix: Floats, v: Floats) -> Floats:
@@ -1160,7 +1160,7 @@ class Periphery:
 
     def convert_in(self, v: Floats, key: int) -> Floats:
         """The DAC."""
-        v = rounded(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
+        v = quantised(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
         bound, sigma = self.number("inp_bound"), self.number("inp_noise")
         v = clip(v, -bound, bound) if bound > ZERO else v
         v = v + sigma * numbered(key, 0, len(v)) if sigma > ZERO else v
@@ -1211,7 +1211,7 @@ class Periphery:
         if self.number("out_noise") > ZERO:
             z = z + self.line_values(OF_NOISE, "out_noise", len(z)) * numbered(key, 0, len(z))
         bound = self.number("out_bound")
-        z = rounded(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
+        z = quantised(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
         if bound <= ZERO:
             return z, False
         return clip(z, -bound, bound), bool(((np.abs(z) if self.io["bm_test_negative_bound"] else z) > bound).any())

@@ -786,7 +786,7 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "no noise management": (reference.Periphery, "factor", lambda _: lambda self, x, learn: np.float32(1)),
     "nearest rounding": (
         reference,
-        "rounded",
+        "quantised",
         lambda right: lambda v, delta, random, key, i: right(v, delta, False, key, i),
     ),
     "no asymmetry": (reference, "weakened", lambda _: lambda v, asymmetry: v),

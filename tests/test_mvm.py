@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import ohmgrad as og
+from ohmgrad import _core
 
 Floats = NDArray[Any]
 
@@ -329,6 +331,17 @@ def test_the_running_mean_of_noise_management() -> None:
     assert "forward.average_abs_max" not in tile_with([[1.0]], og.IO.kit()).state_dict()
 
 
+def test_the_running_mean_is_in_the_file_of_a_network(tmp_path: Path) -> None:
+    io = og.IO.kit(noise_management="average_abs_max", nm_decay=0.1)
+    model = og.nn.Sequential(og.nn.Linear(4, 3)).on(io=io, seed=1)
+    x = vectors(20, 4)
+    model.train_step(x, np.arange(20) % 3, og.nn.CrossEntropy(), 0.1)
+    og.save(tmp_path / "model", model)
+    other = og.load(tmp_path / "model")
+    np.testing.assert_array_equal(other.forward(x, False), model.forward(x, False))
+    np.testing.assert_array_equal(other.forward(x), model.forward(x))
+
+
 def test_T_MVM_4_the_worst_case_first() -> None:
     """The first repetition scales by the sum of the inputs, so that weights up to `nm_assumed_wmax` cannot clip."""
     n, d_out = 100, 24 / 510
@@ -575,6 +588,30 @@ def test_ir_drop(direction: str, mv_type: Any) -> None:
     expected = passed(x) if mv_type == "one_pass" else passed(np.maximum(x, 0)) - passed(np.maximum(-x, 0))
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     assert np.abs(expected - exact(x, m)).max() > 0.1
+
+
+# ---- threads
+
+
+@pytest.mark.parametrize("mv_type", MV_TYPES)
+def test_threads_leave_no_trace(mv_type: Any) -> None:
+    io = og.IO.kit(
+        mv_type=mv_type, out_bound=2.0, inp_noise=0.01, inp_sto_round=True, out_sto_round=True, out_noise_std=0.3,
+        out_nonlinearity=0.1, w_noise=0.1, w_noise_type="pcm_read", ir_drop=1.0, v_offset_std=0.01, r_series=0.1,
+        w_read_asymmetry_dtod=0.1, noise_management="average_abs_max", bound_management="iterative_worst_case",
+    )  # fmt: skip
+    before, results = og.threads(), []
+    _core.set_split_threshold(0)
+    try:
+        for n in (1, 3):
+            og.threads(n)
+            tile = tile_with(weights(), io)
+            results.append((tile.forward(vectors(40, COLUMNS)), tile.backward(vectors(40, ROWS))))
+    finally:
+        _core.set_split_threshold(1 << 17)
+        og.threads(before)
+    for one, three in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, three)
 
 
 # ---- without noise
