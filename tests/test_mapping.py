@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import ohmgrad as og
 from ohmgrad import _core
+from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileShape
 from ohmgrad.nn import MSE, CrossEntropy, Linear, Sequential, Tanh
 from ohmgrad.nn.mapping import DEFAULTS, Factors, chosen
 
@@ -405,6 +407,27 @@ def test_what_one_tile_refuses_leaves_all_as_they_were(settings):
         with pytest.raises((ValueError, TypeError), match=message):
             call()
         assert bits(layer.state_dict()) == before, message
+
+
+@dataclass(frozen=True, kw_only=True)
+class FasterInSmallTiles:
+    """Its rate depends on the shape of the tile: one tile may refuse what the others take."""
+
+    def plan(self, tile: TileShape) -> Plan:
+        rate = Rate(1.0 if tile.d_in == 4 else 1e30, scaled=True)
+        return Plan(digital=("w",), weight=(Term("w"),), gradient=Gradient(target="w", rate=rate))
+
+
+def test_no_tile_is_updated_before_all_can_be():
+    layer = layer_with(algorithm=FasterInSmallTiles(), max_input_size=4)
+    layer.forward(batch(BATCH, D_IN))
+    layer.backward(batch(BATCH, D_OUT))
+    before = bits(layer.state_dict())
+    with pytest.raises(ValueError, match="rate"):
+        layer.update(1e10)
+    assert bits(layer.state_dict()) == before
+    layer.update(1e-10)
+    assert bits(layer.state_dict()) != before
 
 
 def test_a_rate_that_compensation_makes_too_large_is_refused():
