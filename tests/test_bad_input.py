@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 import ohmgrad as og
 from ohmgrad import checkpoint, devices
-from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh
+from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh, mapping
 
 Change = Callable[[dict[str, Any]], object]
 Lies = Any
 
 DEVICE = devices.SoftBounds(dw_min=0.01, dw_min_dtod=0.2, dw_min_std=0.3, w_max_dtod=0.1, reference_std=0.01)
+SWITCHES = [field for field, default in mapping.DEFAULTS.items() if isinstance(default, bool)]
 NAN, INF, HUGE = np.nan, np.inf, 10**400
 
 
@@ -65,6 +66,9 @@ class Stage:
         data = (self.x if x is None else x, self.y if y is None else y)
         og.fit(self.model, data, **{"epochs": 1, "batch_size": 5, "lr": 0.1} | changed)
 
+    def evaluate(self, **changed: Any) -> None:
+        og.evaluate(self.model, (self.x, self.y), **changed)
+
     def labels(self, last: int) -> NDArray[np.int64]:
         return np.append(self.y[:-1], last)
 
@@ -95,6 +99,10 @@ def cell(name: str, value: float) -> Callable[[Stage], None]:
 
 def one(**settings: Any) -> Callable[[Stage], object]:
     return lambda s: Sequential(Linear(4, 3, **settings)).on(DEVICE)
+
+
+def io(**settings: Any) -> Callable[[Stage], object]:
+    return lambda s: og.IO(**settings)
 
 
 def text(values: NDArray[Any]) -> NDArray[Any]:
@@ -207,7 +215,37 @@ CASES = [
     Case(act=lambda s: devices.SoftBounds(lifetime=-1.0), field="lifetime", value="-1", allowed="0.0 to 1000000000.0"),
     Case(act=lambda s: devices.SoftBounds(dw_min=HUGE), field="dw_min", allowed="finite"),
     Case(act=lambda s: og.IO(inp_noise=NAN), field="inp_noise", value="NaN", allowed="0.0 or more"),
-    Case(act=lambda s: og.IO(noise_management="max"), field="noise_management", value="max", allowed="abs_max"),  # type: ignore[arg-type]
+    *[
+        Case(act=io(**{field: value}), field=field, value=re.escape(str(value).replace("nan", "NaN")), allowed=allowed)
+        for field, value, allowed in [
+            ("noise_management", "most", "average_abs_max"),
+            ("bound_management", "most", "iterative_worst_case"),
+            ("mv_type", "two_pass", "pos_neg_separate_digital_sum"),
+            ("w_noise_type", "multiplicative", "pcm_read"),
+            ("inp_asymmetry", 1.5, "-1.0 to 1.0"),
+            ("out_asymmetry", -1.5, "-1.0 to 1.0"),
+            ("nm_decay", 1.5, "0.0 to 1.0"),
+            ("ir_drop_g_ratio", 0, "1e-30 or more"),
+            ("v_offset_w_min", NAN, "finite"),
+            ("out_noise_std", -0.5, "0.0 or more"),
+            ("w_noise", -0.5, "0.0 or more"),
+            ("nm_assumed_wmax", -0.5, "0.0 or more"),
+            ("ir_drop", -0.5, "0.0 or more"),
+            ("v_offset_std", -0.5, "0.0 or more"),
+            ("r_series", -0.5, "0.0 or more"),
+            ("out_nonlinearity", -0.5, "0.0 or more"),
+            ("out_nonlinearity_std", -0.5, "0.0 or more"),
+            ("slope_calibration", -0.5, "0.0 or more"),
+            ("w_read_asymmetry_dtod", -0.5, "0.0 or more"),
+        ]
+    ],
+    *[
+        Case(act=io(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
+        for field in ["inp_sto_round", "out_sto_round", "bm_test_negative_bound"]
+    ],
+    Case(act=io(w_noise_type=1), error=TypeError, field="w_noise_type", value="1", allowed="string"),
+    Case(act=lambda s: s.tile.forward(s.x, noise="no"), error=TypeError, field="noise", value="str"),  # type: ignore[arg-type]
+    Case(act=lambda s: s.evaluate(noise=0), error=TypeError, field="noise", value="0", allowed="True or False"),
     Case(act=lambda s: og.PulseTrain(desired_bl=0), field="desired_bl", value="0", allowed="1 to 16384"),
     Case(act=lambda s: og.TikiTaka(gamma=-0.5), field="gamma", value="-0.5", allowed=">= 0"),
     Case(
@@ -234,8 +272,14 @@ CASES = [
     ],
     *[
         Case(act=one(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
-        for field in ["bias", "digital", "learn_out_scaling"]
+        for field in ["bias", "digital", *SWITCHES]
     ],
+    *[
+        Case(act=one(**{field: size}), field=field, value=str(size), allowed=r"0 \(any size\) to 2\*\*31 - 1")
+        for field in ["max_input_size", "max_output_size"]
+        for size in [-1, 1 << 31]
+    ],
+    Case(act=one(max_input_size="all"), error=TypeError, field="max_input_size", value="all", allowed="integer"),
     Case(act=one(name=5), error=TypeError, field="name", value="5", allowed="string"),
     # ---- unknown keywords
     *[
@@ -396,6 +440,12 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
     results = []
     for stage, form in zip(stages, (lambda v: v, plain), strict=True):
         tile, layer = stage.tile, Linear(4, 3).build("0", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid = Linear(
+            4, 3, digital_bias=False, max_input_size=2, weight_scaling_columnwise=True, weight_scaling_omega=0.5
+        )
+        grid = grid.build("1", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid.set_weight(form(w))
+        grid.set_bias(form(w)[:, 1])
         tile.set_weights(form(w))
         stage.array.weights = form(w)
         stage.array.parameters["reference"] = form(w)
@@ -404,6 +454,7 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
         dataset = og.data.arrays(form(x), form(d))
         made = [tile.forward(form(x)), tile.forward(form(x)[0], training=False), tile.backward(form(d)), layer.weight]
         made += [layer.bias, layer.forward(form(x)), Tanh().forward(form(x)), LogSoftmax().forward(form(x))]
+        made += [grid.weight, grid.bias, grid.forward(form(x)), grid.backward(form(d))]
         made += [
             MSE()(form(d), form(d)[::-1])[1],
             CrossEntropy()(form(x), np.zeros(len(x), int))[1],

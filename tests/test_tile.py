@@ -284,7 +284,8 @@ def test_every_parameter_can_be_read_and_set(row: Row) -> None:
     tile = og.Tile(3, 4, device=row.spread, seed=5)
     parameters = tile.arrays["weight"].parameters
     own = {"PowStep": ["gamma_up", "gamma_down"]}.get(row.name, [])
-    assert list(parameters) == ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", *own]
+    common = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", "reset", "nu"]
+    assert list(parameters) == [*common, *own]
     assert len(parameters) == 7 + len(own)
     for name in parameters:
         value = parameters[name]

@@ -93,7 +93,7 @@ class Record:
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def describe(self) -> dict[str, Any]:
-        """All fields by name, tuples as lists: what the compiled core and JSON take."""
+        """All fields by name, tuples as lists, records as mappings: what the compiled core and JSON take."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
 
 
@@ -102,13 +102,16 @@ def _differs(field: Field[Any], value: object) -> bool:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Record):
+        return value.describe()
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 class Registry(Generic[T]):
     """Dataclasses by name: a checkpoint stores the name and the fields, never an import path.
 
-    ``kind`` is the word for a member in error messages; ``inner`` decodes settings that are fields of a member.
+    ``kind`` is the word for a member in error messages; fields of a member may be other members, or settings that
+    ``inner`` decodes.
     """
 
     def __init__(self, kind: str, inner: Registry[Any] | None = None) -> None:
@@ -150,19 +153,22 @@ class Registry(Generic[T]):
             raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}")
         return cls(**{field: self._decode_field(v) for field, v in rest.items()})
 
+    def _of(self, name: object) -> Registry[Any]:
+        return self if name in self._classes or self._inner is None else self._inner
+
     def _unknown(self, name: object) -> str:
         return f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}"
 
     def _encode_field(self, value: object) -> object:
-        if self._inner is not None and is_dataclass(value):
-            return self._inner.encode(value)
+        if is_dataclass(value):
+            return self._of(type(value).__name__).encode(value)
         if isinstance(value, tuple):
             return [self._encode_field(v) for v in value]
         return value
 
     def _decode_field(self, value: object) -> object:
-        if self._inner is not None and isinstance(value, Mapping):
-            return self._inner.decode(value)
+        if isinstance(value, Mapping):
+            return self._of(value.get("type")).decode(value)
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._decode_field(v) for v in value)
         return value

@@ -22,22 +22,61 @@ SoftBounds(dw_min=0.01, w_min=-0.5)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from . import _core
-from ._record import Record, Registry, as_floats
+from ._record import Record, Registry, as_floats, settings
 from .response import Grid, Response, Table
 
 __all__ = [
+    "Cell",
     "ConstantStep",
+    "Drift",
     "ExponentialResponse",
     "LinearResponse",
+    "OneSided",
     "PowStep",
     "PowerResponse",
+    "ReferenceCell",
     "SoftBounds",
     "SoftBoundsReference",
     "Tabulated",
+    "Vector",
 ]
+
+
+@settings.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Drift(Record):
+    """How a weight that is left alone fades, as a power of time (aihwkit, arXiv 2104.02184; for PCM: I. Boybat et al.).
+
+        w(t + dt) = w(t) ((t + dt) / t_0)^-e
+        e = nu (1 + nu_dtod N) - nu_k (log((w - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu N'
+
+    ``N`` is drawn once for every cell, ``N'`` at every call. Times are in the unit of ``t_0``.
+
+    - ``nu``: mean exponent; ``nu_dtod``: its relative spread, >= 0; ``nu_std``: its variation from call to call, >= 0.
+    - ``t_0``: the time that drift is counted from, > 0.
+    - ``nu_k``, ``log_g0``, ``g_offset``, ``w_offset``, ``wg_ratio`` (> 0): how the exponent depends on the conductance.
+    - ``w_noise_std``: noise of a weight at every call, >= 0.
+    - ``reset_tol``: the clock of a weight that changed by more than this starts anew, >= 0.
+
+    >>> from ohmgrad.devices import Drift, SoftBounds
+    >>> SoftBounds(drift=Drift(nu=0.03, nu_dtod=0.2))
+    SoftBounds(drift=Drift(nu=0.03, nu_dtod=0.2))
+    """
+
+    nu: float = 0.0
+    t_0: float = 1.0
+    nu_dtod: float = 0.0
+    nu_std: float = 0.0
+    nu_k: float = 0.0
+    log_g0: float = 0.0
+    g_offset: float = 0.0
+    w_offset: float = 0.0
+    wg_ratio: float = 1.0
+    w_noise_std: float = 0.0
+    reset_tol: float = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -55,6 +94,15 @@ class Device(Response):
     - ``lifetime``: time constant of the decay to zero in mini-batches, >= 0, 0 for none; ``diffusion``: standard
       deviation of a random walk's step per mini-batch, >= 0; ``lifetime_dtod``, ``diffusion_dtod``: relative spreads.
       Both act when a mini-batch ends (``tile.end_batch()``): ``w + diffusion N``, then times ``1 - 1 / lifetime``.
+    - ``reset``, ``reset_dtod``: the weight that a reset leads to, ``reset + reset_dtod N`` of a cell (the spread is
+      added, in units of the weight, >= 0); ``reset_std``: what a single reset leaves around it, >= 0.
+    - ``drift``: a :class:`Drift`, or None.
+    - ``write_noise_std``: standard deviation of the weight that is seen around the one that is stored, in units of
+      ``dw_min``, >= 0; drawn when a cell is pulsed and, with ``apply_write_noise_on_set``, when weights are set.
+    - ``corrupt_devices_prob``: share of cells that are stuck, 0 to 1, each at a weight uniform between its bounds
+      within ``+-corrupt_devices_range``, >= 0.
+    - ``perfect_bias``: cells of the last column have no spread, steps ``dw_min``, no reference, bounds out of reach
+      (100 times the nominal ones), and do not age.
     """
 
     dw_min: float = 0.001
@@ -74,9 +122,20 @@ class Device(Response):
     lifetime_dtod: float = 0.0
     diffusion: float = 0.0
     diffusion_dtod: float = 0.0
+    reset: float = 0.0
+    reset_dtod: float = 0.0
+    reset_std: float = 0.0
+    drift: Drift | None = None
+    write_noise_std: float = 0.0
+    apply_write_noise_on_set: bool = True
+    corrupt_devices_prob: float = 0.0
+    corrupt_devices_range: float = 0.1
+    perfect_bias: bool = False
 
     def __post_init__(self) -> None:
         Record.__post_init__(self)
+        if self.drift is not None and not isinstance(self.drift, Drift):
+            raise TypeError(f"drift must be a Drift or None, got {self.drift!r}")
         _core.validate_device(self.describe())
 
     def describe(self) -> dict[str, Any]:
@@ -84,7 +143,7 @@ class Device(Response):
         return {"model": type(self).__name__} | Record.describe(self)
 
 
-models: Registry[Device] = Registry("device")
+models: Registry[Any] = Registry("device", inner=settings)
 """The models by name; ``models.names()`` lists them."""
 
 
@@ -268,3 +327,92 @@ class Tabulated(Device):
         Device.__post_init__(self)
         object.__setattr__(self, "q_up", Table.up(self.q_up, self))
         object.__setattr__(self, "q_down", Table.down(self.q_down, self))
+
+
+# ---- cells of several devices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Cell(Record):
+    """A cell of several devices: wherever a device stands, a cell may stand, and every algorithm runs on it.
+
+    ``tile.arrays[name].parameters`` has the values of device i under ``"i.w_max"``, ``"i.dw_up"``, ... The granularity
+    of an array of such cells is what a pulse at zero changes of the weight, in the mean over the devices that take
+    turns. Raises ValueError naming field, value and range; TypeError for another kind of value.
+    """
+
+    devices: tuple[Device, ...] = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        devices = (self.devices,) * 2 if isinstance(self.devices, Device) else self.devices
+        if not isinstance(devices, (tuple, list)) or not all(isinstance(device, Device) for device in devices):
+            raise TypeError(f"devices must be a tuple of devices, got {self.devices!r}")
+        object.__setattr__(self, "devices", tuple(devices))
+        Record.__post_init__(self)
+        _core.validate_device(self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """``{"model": name, "devices": [...], ...}``, as the compiled core takes it."""
+        return {"model": type(self).__name__} | Record.describe(self)
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Vector(Cell):
+    """Devices side by side: ``w = sum_i gamma_i w_i`` (aihwkit's vector cell; S. Boybat et al., Nat. Commun. 9, 2018).
+
+    - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
+    - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number
+      ``first_update_idx``), ``"single_sequential"`` (from there on, one after the other), ``"single_random"``.
+
+    Weights that are set go to all devices alike.
+
+    >>> import ohmgrad as og
+    >>> cell = og.devices.Vector((og.devices.SoftBounds(dw_min=0.01), og.devices.SoftBounds(dw_min=0.02)))
+    >>> og.Tile(2, 3, device=cell).granularity()
+    0.015
+    """
+
+    gamma_vec: tuple[float, ...] = ()
+    update_policy: Literal["all", "single_fixed", "single_sequential", "single_random"] = "all"
+    first_update_idx: int = 0
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ReferenceCell(Cell):
+    """A device and its reference: ``w = w_0 - w_1``, and only device 0 gets pulses (aihwkit's reference cell).
+
+    - ``devices``: two; one alone stands for both. Weights that are set leave the reference where it is.
+
+    >>> import ohmgrad as og
+    >>> cell = og.devices.ReferenceCell((og.devices.SoftBounds(), og.devices.ConstantStep(dw_min=0.25)))
+    >>> tile = og.Tile(1, 1, device=cell)
+    >>> tile.arrays["weight"].parameters["1.dw_up"]
+    array([[0.25]], dtype=float32)
+    """
+
+
+@models.register
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class OneSided(Cell):
+    """Two devices that only go up: ``w = w_0 - w_1``; up pulses raise w_0, down pulses raise w_1 (PCM pairs).
+
+    - ``devices``: two; one alone stands for both.
+    - ``refresh_every``: vectors between two looks at the cells, >= 0; 0: none. A cell whose larger device is above
+      ``refresh_upper_thres * w_max`` and whose smaller one is above ``refresh_lower_thres * w_max`` (0 to 1 each) is
+      programmed anew: the smaller device is reset, the larger one set to ``|w|`` on top of its reset target.
+
+    S. R. Nandakumar et al., Front. Neurosci. 14:406 (2020); names as in aihwkit.
+
+    >>> import ohmgrad as og
+    >>> pcm = og.devices.SoftBounds(dw_min=0.1, w_max=1.0, w_min=0.0)
+    >>> tile = og.Tile(1, 1, device=og.devices.OneSided(pcm, refresh_every=1))
+    >>> tile.arrays["weight"].pulse([[-2]])
+    >>> tile.weights
+    array([[-0.19]], dtype=float32)
+    """
+
+    refresh_every: int = 0
+    refresh_upper_thres: float = 0.75
+    refresh_lower_thres: float = 0.25

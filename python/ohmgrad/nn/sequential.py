@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds, as_seeds
@@ -57,7 +57,7 @@ class Sequential:
 
     def on(
         self,
-        device: Device | Mapping[str, Device] | None = None,
+        device: Device | Cell | Mapping[str, Device | Cell] | None = None,
         *,
         algorithm: Algorithm | None = None,
         io: IO | None = None,
@@ -123,14 +123,14 @@ class Sequential:
             raise KeyError(f"no layer {key!r}; the paths are {', '.join(self.paths)}")
         return self.layers[self.paths.index(key)]
 
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
         """The network's output ``[batch, outputs]`` for `x`, ``[batch, features]``.
 
         With `training` the layers keep what :meth:`backward` needs; without, the noise comes from streams of its own,
-        so that an evaluation never changes a training run.
+        so that an evaluation never changes a training run. ``noise=False`` draws none, and moves nothing on.
         """
         for layer in self.layers:
-            x = layer.forward(x, training)
+            x = layer.forward(x, training, noise)
         return x
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ use ohmgrad_core::mvm::Io;
 use ohmgrad_core::ops::{self, Activation};
 use ohmgrad_core::pulse::PulseTrain;
 use ohmgrad_core::rng::{self, Key, Kind};
+use ohmgrad_core::tile::check_device;
 use ohmgrad_core::{error::Error, math};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -22,10 +23,10 @@ fn pulse_train(settings: &Bound<'_, PyAny>) -> PyResult<PulseTrain> {
     Fields::new("pulses", setting("pulses", settings)?).and_then(PulseTrain::new).map_err(value_error)
 }
 
-/// Refuses settings that make no device.
+/// Refuses settings that make no device and no cell of several.
 #[pyfunction]
 pub fn validate_device(settings: &Bound<'_, PyAny>) -> PyResult<()> {
-    device(settings).map(|_| ())
+    check_device(setting("device", settings)?).map_err(value_error)
 }
 
 /// Refuses settings that make no periphery.

@@ -1,6 +1,6 @@
 //! The closed list of models: one file each, one line here.
 
-use crate::device::{Model, Visit};
+use crate::device::{Facts, Model, Visit};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 
@@ -38,16 +38,8 @@ macro_rules! models {
                 match self { $(AnyModel::$name(model) => model.draw(common, z),)* }
             }
 
-            pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
-                match self { $(AnyModel::$name(model) => model.bounds(),)* }
-            }
-
-            pub(crate) fn mult_noise(&self) -> bool {
-                match self { $(AnyModel::$name(model) => model.mult_noise(),)* }
-            }
-
-            pub(crate) fn granularity(&self) -> f64 {
-                match self { $(AnyModel::$name(model) => model.granularity(),)* }
+            pub(crate) fn facts(&self) -> Facts {
+                match self { $(AnyModel::$name(model) => model.facts(),)* }
             }
         }
     };

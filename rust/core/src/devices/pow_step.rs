@@ -5,7 +5,7 @@
 //! absolute values taken. A pulse at zero between symmetric bounds has size `dw_min 2^-pow_gamma`: that is the granularity.
 
 use super::inverse;
-use crate::device::{Cell, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -54,7 +54,7 @@ impl Model for PowStep {
         (room * cell.k[0]).pow(R::select(up, cell.k[1], cell.k[2]))
     }
 
-    fn granularity(&self) -> f64 {
+    fn facts(&self) -> Facts {
         // Not the system's `powf`: this number decides about pulses, so it must be the same everywhere.
         let (mut rest, mut root, mut size) = (self.pow_gamma.fract(), 0.5f64, 0.5f64.powi(self.pow_gamma as i32));
         for _ in 0..f64::MANTISSA_DIGITS {
@@ -63,6 +63,6 @@ impl Model for PowStep {
                 (rest, size) = (rest - 1.0, size * root);
             }
         }
-        size
+        Facts { granularity: size, ..Facts::default() }
     }
 }

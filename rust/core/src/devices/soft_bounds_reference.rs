@@ -3,7 +3,7 @@
 //! A slope multiplied by `|1 + slope_dtod z|` moves the bound it leads to: `w_max <- w_max / |1 + slope_up_dtod z5|`, `w_min` likewise with z6.
 
 use super::SoftBounds;
-use crate::device::{Cell, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -45,7 +45,7 @@ impl Model for SoftBoundsReference {
         SoftBounds.response(cell, v, up)
     }
 
-    fn mult_noise(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { mult_noise: false, ..Facts::default() }
     }
 }

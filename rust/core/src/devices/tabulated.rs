@@ -4,7 +4,7 @@
 //! A pulse at zero has size `dw_min (q_up(0) + q_down(0)) / 2`: that is the granularity.
 
 use super::inverse;
-use crate::device::{Cell, LARGEST, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, LARGEST, Model, NOT_NEGATIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
@@ -84,11 +84,7 @@ impl Model for Tabulated {
         self.look_up((v - cell.w_min) * cell.k[0], up)
     }
 
-    fn bounds(&self) -> Option<(f64, f64)> {
-        Some(self.bounds)
-    }
-
-    fn granularity(&self) -> f64 {
-        self.granularity
+    fn facts(&self) -> Facts {
+        Facts { bounds: Some(self.bounds), granularity: self.granularity, ..Facts::default() }
     }
 }

@@ -1,79 +1,115 @@
 //! Updates without pulses, vector by vector and cell by cell: `dw = (-rate d_i) x_j` in `f32`, each product kept finite.
 
 use super::PulseType;
+use super::update::{Job, Lines, Route, Tally, on_lines};
 use crate::device::{Cells, Model, Visit, analog_step};
 use crate::pool::Machine;
 use crate::simd::{Kernel, clip, finite};
-use crate::tile::array::Array;
+use crate::tile::crossbar::Crossbar;
+use std::ops::Range;
 
 /// `values += (-rate d) x^T` for each vector in turn.
 pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
+    struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], f32);
+    impl Kernel for Add<'_> {
+        #[inline(always)]
+        fn run(self) {
+            let Add(values, [x, d], [columns, rows, first], rate) = self;
+            for (row, values) in values.chunks_exact_mut(columns).enumerate() {
+                for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(rows)) {
+                    let scaled = finite(-rate * d[first + row]);
+                    if scaled != 0.0 {
+                        values.iter_mut().zip(x).for_each(|(v, x)| *v += finite(scaled * x));
+                    }
+                }
+            }
+        }
+    }
     let rows = values.len() / columns;
     let work = values.len() * (x.len() / columns);
     let chunk = columns * pool.share(rows);
     pool.chunks(values, chunk, work, chunk / columns, |at, values| {
-        let first = at * chunk / columns;
-        isa.run(Each { values, x, d, columns, rows, first, rate, change: |v: f32, dw: f32, _| v + dw });
+        isa.run(Add(values, [x, d], [columns, rows, at * chunk / columns], rate));
     });
 }
 
-/// The same on an array, by one of the pulse types that need no pulses.
-pub(crate) fn update(machine: Machine, array: &mut Array, pulse_type: PulseType, x: &[f32], d: &[f32], rate: f32) {
-    if pulse_type == PulseType::None {
-        return add(machine, &mut array.values, x, d, array.columns, rate);
-    }
-    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, [&'a [f32]; 2], usize, f32, f32, PulseType);
+/// The same on an crossbar, by one of the pulse types that need no pulses. A cell with `dw = 0` is left alone.
+pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulse_type: PulseType, job: &Job, tally: Option<&mut Tally>) {
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, usize, f32, PulseType, &'a Job<'a>, Range<usize>, Option<&'a mut Tally>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(Machine { isa, pool }, values, cells, [x, d], columns, rate, dw_min, pulse_type) = self;
-            let rows = values.len() / columns;
-            let work = values.len() * (x.len() / columns) * 4;
-            let chunk = columns * pool.share(rows);
-            pool.chunks(values, chunk, work, chunk / columns, |at, values| {
-                let first = at * chunk / columns;
-                if pulse_type == PulseType::NoneWithDevice {
+            let Go(machine, values, cells, columns, dw_min, pulse_type, job, lines, tally) = self;
+            let work = lines.len() * columns * job.keys.len() * 4;
+            on_lines(machine, values, tally, columns, lines, work, |lines| match pulse_type {
+                PulseType::None => machine.isa.run(Each { lines, columns, job, change: |v: f32, dw: f32, _| v + dw }),
+                PulseType::NoneWithDevice => {
                     let change = |v: f32, dw: f32, at: usize| {
                         let (high, low) = (cells.planes[0].at(at), cells.planes[1].at(at));
                         clip(v + dw, low, high)
                     };
-                    isa.run(Each { values, x, d, columns, rows, first, rate, change });
-                } else {
+                    machine.isa.run(Each { lines, columns, job, change });
+                }
+                _ => {
                     let change = |v: f32, dw: f32, at: usize| analog_step(model, &cells.cell(model, at), dw_min, v, dw);
-                    isa.run(Each { values, x, d, columns, rows, first, rate, change });
+                    machine.isa.run(Each { lines, columns, job, change });
                 }
             });
         }
     }
-    let Array { device, columns, values, cells, .. } = array;
-    device.model.visit(Go(machine, values, cells, [x, d], *columns, rate, device.dw_min(), pulse_type));
+    let lines = job.lines(crossbar);
+    let Crossbar { device, columns, values, cells, .. } = crossbar;
+    device.model.visit(Go(machine, values, cells, *columns, device.dw_min(), pulse_type, job, lines, tally));
 }
 
 struct Each<'a, F> {
-    values: &'a mut [f32],
-    x: &'a [f32],
-    d: &'a [f32],
+    lines: Lines<'a>,
     columns: usize,
-    rows: usize,
-    first: usize,
-    rate: f32,
+    job: &'a Job<'a>,
     change: F,
 }
 
 impl<F: Fn(f32, f32, usize) -> f32> Kernel for Each<'_, F> {
     #[inline(always)]
     fn run(self) {
-        for (row, values) in self.values.chunks_exact_mut(self.columns).enumerate() {
-            let line = self.first + row;
-            for (x, d) in self.x.chunks_exact(self.columns).zip(self.d.chunks_exact(self.rows)) {
-                let scaled = finite(-self.rate * d[line]);
+        let Self { mut lines, columns, job, change } = self;
+        let seen = job.column.map_or(0..columns, |column| column..column + 1);
+        let rate = job.rate as f32;
+        for row in 0..lines.values.len() / columns {
+            let line = lines.first + row;
+            for (_, x, d) in job.vectors() {
+                let scaled = finite(-rate * d[line]);
                 if scaled == 0.0 {
                     continue;
                 }
-                for (column, (v, x)) in values.iter_mut().zip(x).enumerate() {
-                    *v = (self.change)(*v, finite(scaled * x), line * self.columns + column);
+                let cells = row * columns + seen.start..row * columns + seen.end;
+                let increment = |x: f32| job.route.of(finite(scaled * x));
+                let first = line * columns + seen.start;
+                for (at, (v, x)) in lines.values[cells.clone()].iter_mut().zip(&x[seen.clone()]).enumerate() {
+                    let dw = increment(*x);
+                    let moved = change(*v, dw, first + at);
+                    *v = if dw == 0.0 { *v } else { moved };
+                }
+                if let Some(n) = &mut lines.n {
+                    n[cells.clone()].iter_mut().zip(&x[seen.clone()]).for_each(|(n, x)| *n += u32::from(increment(*x) != 0.0));
+                }
+                if let Some(up) = &mut lines.up {
+                    up[cells].iter_mut().zip(&x[seen.clone()]).for_each(|(up, x)| *up += u32::from(increment(*x) > 0.0));
                 }
             }
+        }
+    }
+}
+
+impl Route {
+    /// What this route makes of an increment.
+    #[inline(always)]
+    fn of(self, dw: f32) -> f32 {
+        match self {
+            Route::Both => dw,
+            Route::Up if dw > 0.0 => dw,
+            Route::DownAsUp if dw < 0.0 => -dw,
+            _ => 0.0,
         }
     }
 }

@@ -3,6 +3,9 @@
 pub(crate) mod exact;
 pub(crate) mod kernel;
 pub(crate) mod trains;
+mod update;
+
+pub(crate) use update::{Job, Keys, Route, Tally, update};
 
 use crate::error::Result;
 use crate::fields::Fields;
@@ -52,6 +55,11 @@ impl PulseTrain {
         };
         fields.finish()?;
         Ok(train)
+    }
+
+    /// Words of memory that the trains of a vector take over `lines` lines.
+    pub(crate) fn words(&self, lines: usize) -> usize {
+        if self.pulse_type == PulseType::StochasticCompressed { self.desired_bl.div_ceil(trains::SLOTS) * lines } else { 0 }
     }
 
     /// Whether the scale factors need the largest |x| and |d|.

@@ -46,8 +46,29 @@ impl Trains {
                 isa.run(Draw { words, side, first: at * LANES });
             });
         }
+        Self::packed(words, entries)
+    }
+
+    fn packed(words: Vec<u32>, entries: usize) -> Self {
         let any = words.as_chunks::<LANES>().0.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS).collect();
         Self { words, any, entries }
+    }
+
+    /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
+    pub(super) fn by_sign(&self) -> Self {
+        self.twice(|half, word| if word >> 31 == half { word } else { 0 })
+    }
+
+    /// The other side of [`Trains::by_sign`]: in the half of sign `s` the words of sign `answer ^ s` alone, and they get the sign `1 ^ s`, so
+    /// that every coincidence goes up. With an answer of 1 those remain that went up anyway, with 0 those that went down.
+    pub(super) fn answer(&self, answer: u32) -> Self {
+        self.twice(|half, word| if word != 0 && word >> 31 == answer ^ half { (word & SLOT_BITS) | ((1 ^ half) << 31) } else { 0 })
+    }
+
+    fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
+        let lanes = self.words.as_chunks::<LANES>().0;
+        let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
+        Self::packed(words, 2 * self.entries)
     }
 
     /// Number of words per line.
