@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 import ohmgrad as og
 from ohmgrad import checkpoint, devices
-from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh
+from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh, mapping
 
 Change = Callable[[dict[str, Any]], object]
 Lies = Any
 
 DEVICE = devices.SoftBounds(dw_min=0.01, dw_min_dtod=0.2, dw_min_std=0.3, w_max_dtod=0.1, reference_std=0.01)
+SWITCHES = [field for field, default in mapping.DEFAULTS.items() if isinstance(default, bool)]
 NAN, INF, HUGE = np.nan, np.inf, 10**400
 
 
@@ -362,8 +363,14 @@ CASES = [
     ],
     *[
         Case(act=one(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
-        for field in ["bias", "digital", "learn_out_scaling"]
+        for field in ["bias", "digital", *SWITCHES]
     ],
+    *[
+        Case(act=one(**{field: size}), field=field, value=str(size), allowed=r"0 \(any size\) to 2\*\*31 - 1")
+        for field in ["max_input_size", "max_output_size"]
+        for size in [-1, 1 << 31]
+    ],
+    Case(act=one(max_input_size="all"), error=TypeError, field="max_input_size", value="all", allowed="integer"),
     Case(act=one(name=5), error=TypeError, field="name", value="5", allowed="string"),
     # ---- unknown keywords
     *[
@@ -536,6 +543,12 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
     results = []
     for stage, form in zip(stages, (lambda v: v, plain), strict=True):
         tile, layer = stage.tile, Linear(4, 3).build("0", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid = Linear(
+            4, 3, digital_bias=False, max_input_size=2, weight_scaling_columnwise=True, weight_scaling_omega=0.5
+        )
+        grid = grid.build("1", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid.set_weight(form(w))
+        grid.set_bias(form(w)[:, 1])
         tile.set_weights(form(w))
         stage.array.weights = form(w)
         stage.array.parameters["reference"] = form(w)
@@ -544,6 +557,7 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
         dataset = og.data.arrays(form(x), form(d))
         made = [tile.forward(form(x)), tile.forward(form(x)[0], training=False), tile.backward(form(d)), layer.weight]
         made += [layer.bias, layer.forward(form(x)), Tanh().forward(form(x)), LogSoftmax().forward(form(x))]
+        made += [grid.weight, grid.bias, grid.forward(form(x)), grid.backward(form(d))]
         made += [
             MSE()(form(d), form(d)[::-1])[1],
             CrossEntropy()(form(x), np.zeros(len(x), int))[1],

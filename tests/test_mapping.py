@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 import ohmgrad as og
 from ohmgrad import _core
+from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileShape
 from ohmgrad.nn import MSE, CrossEntropy, Linear, Sequential, Tanh
 from ohmgrad.nn.mapping import DEFAULTS, Factors, chosen
 
@@ -62,6 +65,11 @@ def bits(state: dict[str, np.ndarray]) -> dict[str, bytes]:
     return {key: value.tobytes() for key, value in state.items()}
 
 
+def whole(layer: Linear, of: Callable[[og.Tile], np.ndarray] = lambda tile: tile.weights) -> np.ndarray:
+    """A matrix of all tiles, by default their weights."""
+    return np.vstack([np.hstack([of(tile) for tile in row]) for row in layer.tiles])
+
+
 def from_the_top(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sums of products of each column, in float64, one after the other."""
     total = np.zeros(a.shape[1])
@@ -101,8 +109,8 @@ def test_every_mapping_takes_the_step_of_plain_sgd(grid):
         inputs = np.hstack([x, np.ones((BATCH, 1))]) if on_tile else x.astype(float)
         for _ in range(2):  # the second time the learned factors are no longer one
             a, o = (np.broadcast_to(v, D_OUT).astype(float) for v in (layer.weight_scaling, layer.out_scaling))
-            whole = np.vstack([np.hstack([tile.weights for tile in row]) for row in layer.tiles]).astype(float)
-            core, bias = whole * a[:, None], np.zeros(D_OUT) if on_tile else layer.bias.astype(float)
+            core = whole(layer).astype(float) * a[:, None]
+            bias = np.zeros(D_OUT) if on_tile else layer.bias.astype(float)
             y, sizes = inputs @ core.T, np.abs(inputs) @ np.abs(core).T
             close(layer.weight, o[:, None] * core[:, :D_IN], np.abs(o[:, None] * core[:, :D_IN]), "weight")
             close(layer.bias, o * core[:, -1] if on_tile else bias, np.abs(o * core[:, -1]) + np.abs(bias), "bias")
@@ -113,7 +121,7 @@ def test_every_mapping_takes_the_step_of_plain_sgd(grid):
             layer.update(lr)
             share = a / a.mean() if settings["weight_scaling_lr_compensation"] else np.ones(D_OUT)
             step, step_size = ((lr * share * o)[:, None] * (v.T @ w) for v, w in ((d, inputs), (abs(d), abs(inputs))))
-            after = np.vstack([np.hstack([tile.weights for tile in row]) for row in layer.tiles]) * a[:, None]
+            after = whole(layer) * a[:, None]
             close(after, core - step, np.abs(core) + np.abs(step_size), "weight after the update")
             if not on_tile:
                 close(layer.bias, bias - lr * d.sum(0), np.abs(bias) + lr * abs(d).sum(0), "bias after the update")
@@ -162,21 +170,21 @@ def test_learned_factors_follow_the_slope_of_the_loss(settings, columnwise, digi
 
 
 def test_factors_map_the_largest_weight_on_omega():
-    whole = layer_with(**EXACT)
+    plain = layer_with(**EXACT)
     lines = layer_with(**EXACT, weight_scaling_omega=0.3, weight_scaling_columnwise=True)
     single = layer_with(**EXACT, weight_scaling_omega=0.3)
     # The factor and the quotient are rounded once each.
     np.testing.assert_allclose(np.abs(lines.tile.weights).max(axis=1), 0.3, rtol=2.0**-22)
     np.testing.assert_allclose(np.abs(single.tile.weights).max(), 0.3, rtol=2.0**-22)
     np.testing.assert_array_equal(
-        lines.weight_scaling, (np.abs(whole.weight).max(axis=1).astype(float) / 0.3).astype(np.float32)
+        lines.weight_scaling, (np.abs(plain.weight).max(axis=1).astype(float) / 0.3).astype(np.float32)
     )
-    assert single.weight_scaling == np.float32(float(np.abs(whole.weight).max()) / 0.3)
+    assert single.weight_scaling == np.float32(float(np.abs(plain.weight).max()) / 0.3)
     on_tile = layer_with(**EXACT, weight_scaling_omega=0.3, weight_scaling_columnwise=True, digital_bias=False)
     np.testing.assert_allclose(np.abs(on_tile.tile.weights).max(axis=1), 0.3, rtol=2.0**-22)
     for layer in (lines, single, on_tile):
-        np.testing.assert_allclose(layer.weight, whole.weight, rtol=2.0**-21)
-        np.testing.assert_allclose(layer.bias, whole.bias, rtol=2.0**-21)
+        np.testing.assert_allclose(layer.weight, plain.weight, rtol=2.0**-21)
+        np.testing.assert_allclose(layer.bias, plain.bias, rtol=2.0**-21)
 
 
 def test_a_line_of_zeros_keeps_a_factor_of_one():
@@ -294,6 +302,36 @@ def test_a_bias_on_the_crossbar_is_its_last_column():
     np.testing.assert_array_equal(bias, layer_with(**EXACT, digital_bias=False, weight_scaling_omega=0.5).bias)
 
 
+@pytest.mark.parametrize("wrap", [lambda device: device, og.devices.ReferenceCell])
+def test_a_perfect_bias_is_the_column_of_the_bias_alone(wrap):
+    device = og.devices.SoftBounds(w_max_dtod=0.1, w_max=1.0, perfect_bias=True)
+    for settings, perfect in (
+        ({"digital_bias": False}, True),
+        ({}, False),
+        ({"bias": False, "digital_bias": False}, False),
+    ):
+        for grid in GRIDS.values():
+            layer = layer_with(device=wrap(device), **settings, **grid)
+            cells = next(name for name in layer.tiles[0][0].arrays["weight"].parameters if name.endswith("w_max"))
+            high = whole(layer, lambda tile, cells=cells: tile.arrays["weight"].parameters[cells])
+            assert ((high == 100.0) == (perfect & (np.arange(high.shape[1]) == D_IN))).all()
+            again = Linear.from_config(layer.config())
+            assert (repr(again), again.config()) == (repr(layer), layer.config())
+    both = layer_with(device={"fast": device, "slow": device}, algorithm=og.TikiTaka(), digital_bias=False)
+    for array in ("fast", "slow"):
+        assert (both.tile.arrays[array].parameters["w_max"][:, -1] == 100.0).all()
+
+
+def test_without_noise_a_grid_is_the_sum_of_its_tiles_without_noise():
+    layer = layer_with(**NOISY, **ALL)
+    x = batch(BATCH, D_IN)
+    before = bits(layer.state_dict())
+    first, again = (layer.forward(x, training=False, noise=False) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert bits(layer.state_dict()) == before
+    assert (layer.forward(x, training=False) != first).any()
+
+
 def test_on_fills_every_setting_of_the_mapping_that_is_unset():
     own = {field: default for field, default in DEFAULTS.items() if default is not False}
     network = Sequential(Linear(4, 3), Linear(3, 3, **own), Linear(3, 2, digital=True))
@@ -407,6 +445,27 @@ def test_what_one_tile_refuses_leaves_all_as_they_were(settings):
         assert bits(layer.state_dict()) == before, message
 
 
+@dataclass(frozen=True, kw_only=True)
+class FasterInSmallTiles:
+    """Its rate depends on the shape of the tile: one tile may refuse what the others take."""
+
+    def plan(self, tile: TileShape) -> Plan:
+        rate = Rate(1.0 if tile.d_in == 4 else 1e30, scaled=True)
+        return Plan(digital=("w",), weight=(Term("w"),), gradient=Gradient(target="w", rate=rate))
+
+
+def test_no_tile_is_updated_before_all_can_be():
+    layer = layer_with(algorithm=FasterInSmallTiles(), max_input_size=4)
+    layer.forward(batch(BATCH, D_IN))
+    layer.backward(batch(BATCH, D_OUT))
+    before = bits(layer.state_dict())
+    with pytest.raises(ValueError, match="rate"):
+        layer.update(1e10)
+    assert bits(layer.state_dict()) == before
+    layer.update(1e-10)
+    assert bits(layer.state_dict()) != before
+
+
 def test_a_rate_that_compensation_makes_too_large_is_refused():
     tiny = {"weight_scaling_omega": 1e6, "weight_scaling_lr_compensation": True, "max_input_size": 3}
     layer = layer_with(device=og.devices.ConstantStep(w_max=2e6, w_min=-2e6), **tiny)
@@ -474,16 +533,27 @@ def test_a_warning_counts_the_initial_weights_that_their_cells_cannot_hold(setti
     with pytest.warns(UserWarning, match="layer 0: ") as said:
         layer = Sequential(Linear(2, 20, **settings), Linear(20, 2, digital=True)).on(device, seed=1)[0]
     low, high = (
-        np.vstack([np.hstack([tile.arrays["weight"].parameters[name] for tile in row]) for row in layer.tiles])
-        for name in ("w_min", "w_max")
+        whole(layer, lambda tile, name=name: tile.arrays["weight"].parameters[name]) for name in ("w_min", "w_max")
     )
-    initial = np.vstack([np.hstack([tile.weights for tile in row]) for row in wanted.tiles])
+    initial = whole(wanted)
     lost = int(((initial < low) | (initial > high)).sum())
     assert 0 < lost < initial.size
     message = f"layer 0: {lost} of {initial.size} initial weights are beyond the bounds of their cells and were clipped"
     assert [(str(warning.message), Path(warning.filename)) for warning in said] == [(message, Path(__file__))]
-    held = np.vstack([np.hstack([tile.weights for tile in row]) for row in layer.tiles])
-    np.testing.assert_array_equal(held, np.clip(initial, low, high))
+    np.testing.assert_array_equal(whole(layer), np.clip(initial, low, high))
+
+
+def test_stuck_cells_are_counted_and_write_noise_is_not():
+    noisy = og.devices.SoftBounds(write_noise_std=50.0)
+    layer_with(device=noisy, max_input_size=3)
+    with pytest.warns(UserWarning, match=rf"layer 0: {D_IN * D_OUT} of {D_IN * D_OUT} initial weights"):
+        layer_with(device=og.devices.SoftBounds(corrupt_devices_prob=1.0, corrupt_devices_range=1e-3), max_input_size=3)
+
+
+@pytest.mark.parametrize("cell", [og.devices.Vector, og.devices.ReferenceCell, og.devices.OneSided])
+def test_a_cell_of_several_devices_holds_initial_weights(cell):
+    layer = layer_with(device=cell((og.devices.SoftBounds(),) * 2), **GRIDS["both"])
+    np.testing.assert_allclose(layer.weight, layer_with(**EXACT).weight, atol=2.0**-23)
 
 
 @pytest.mark.parametrize("algorithm", [og.AnalogSGD(), og.TikiTaka(gamma=0.3), og.DigitalSGD()], ids=repr)

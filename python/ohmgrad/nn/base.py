@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Defaults:
     """What :meth:`Sequential.on` gives to layers that leave it unset (`None`: the package's own default)."""
 
-    device: Device | Mapping[str, Device] | None = None
+    device: Device | Cell | Mapping[str, Device | Cell] | None = None
     algorithm: Algorithm | None = None
     io: IO | None = None
     pulses: PulseTrain | None = None

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from ..tile import Tile
+from ..devices import Cell, Device
+from ..tile import Array, Tile
 
 Floats = NDArray[np.float32]
 
@@ -49,9 +50,12 @@ class Grid:
         return [d] if len(self.heights) == 1 else _core.column_blocks("d", d, self.heights, False)
 
     def forward(self, blocks: Sequence[Floats], training: bool, noise: bool) -> Floats:
-        """The product ``W x``, ``[batch, d_out]``."""
+        """The product ``W x``, ``[batch, d_out]``; `training` and `noise` as in :meth:`ohmgrad.Tile.forward`."""
         return _side_by_side(
-            [reduce(np.add, [t.forward(x, training, noise) for t, x in zip(row, blocks, strict=True)]) for row in self.tiles]
+            [
+                reduce(np.add, [t.forward(x, training, noise) for t, x in zip(row, blocks, strict=True)])
+                for row in self.tiles
+            ]
         )
 
     def backward(self, d: Floats) -> Floats:
@@ -81,17 +85,18 @@ class Grid:
         """A copy of the whole matrix ``[d_out, d_in]``, in tile units."""
         return np.concatenate([_side_by_side([tile.weights for tile in row]) for row in self.tiles])
 
-    def set_weights(self, w: Floats) -> None:
-        """Set the whole matrix, ``[d_out, d_in]``, finite; each cell clips it to its bounds."""
+    def set_weights(self, w: Floats) -> int:
+        """Set the whole matrix, ``[d_out, d_in]``, finite; returns how many cells their bounds gave another weight."""
+        lost = 0
         for row, rows in zip(self.tiles, np.split(w, np.cumsum(self.heights)[:-1]), strict=True):
-            for tile, block in zip(row, np.split(rows, np.cumsum(self.widths)[:-1], axis=1), strict=True):
-                tile.set_weights(block)
-
-    def project(self, w: Floats) -> int:
-        """:meth:`set_weights`, and how many cells then hold another weight because of their bounds."""
-        self.set_weights(w)
-        # A cell that stores weight plus reference rounds twice.
-        return int((np.abs(self.weights - w) > 2.0**-20 * (1 + np.abs(w))).sum())
+            for tile, wanted in zip(row, np.split(rows, np.cumsum(self.widths)[:-1], axis=1), strict=True):
+                tile.set_weights(wanted)
+                name, factor = tile.carrier
+                matrix = tile.arrays[name]
+                held = np.float32(factor) * (matrix.persistent_weights if isinstance(matrix, Array) else matrix.weights)
+                # A quotient, a product, and weight plus reference and back are rounded.
+                lost += int((np.abs(held - wanted) > 2.0**-20 * (1 + np.abs(wanted))).sum())
+        return lost
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """The states of the tiles: ``tile.*`` of a single one, ``tile.0-1.*`` of the one in row 0 and column 1."""
@@ -160,7 +165,9 @@ def _parts(size: int, limit: int) -> list[int]:
 def _without_perfect_bias(device: Any) -> Any:
     if isinstance(device, Mapping):
         return {array: _without_perfect_bias(cells) for array, cells in device.items()}
-    return replace(device, perfect_bias=False) if getattr(device, "perfect_bias", False) else device
+    if isinstance(device, Cell):
+        return replace(device, devices=tuple(map(_without_perfect_bias, device.devices)))
+    return replace(device, perfect_bias=False) if isinstance(device, Device) and device.perfect_bias else device
 
 
 def _side_by_side(blocks: Sequence[Floats]) -> Floats:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _core
 from .._record import as_bool, as_int, as_rate, as_str
 from ..algorithms import Algorithm, DigitalSGD
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..tile import Tile
@@ -72,7 +72,7 @@ class Linear(Layer):
         d_in: int,
         d_out: int,
         *,
-        device: Device | Mapping[str, Device] | None = None,
+        device: Device | Cell | Mapping[str, Device | Cell] | None = None,
         algorithm: Algorithm | None = None,
         io: IO | None = None,
         pulses: PulseTrain | None = None,
@@ -142,7 +142,7 @@ class Linear(Layer):
             else:
                 made._bias = bias
         made._factors.fit(weight)
-        if lost := made._built.project(weight / made._factors.both[:, np.newaxis]):
+        if lost := made._built.set_weights(weight / made._factors.both[:, np.newaxis]):
             said = f"{lost} of {weight.size} initial weights are beyond the bounds of their cells and were clipped"
             warnings.warn(f"layer {path}: {said}", stacklevel=4)
         return made
@@ -182,7 +182,10 @@ class Linear(Layer):
         return self._built.weights[:, : self.d_in] * self._factors.both[:, np.newaxis]
 
     def set_weight(self, weight: ArrayLike) -> None:
-        """Set the effective weight, shape ``[d_out, d_in]``; what a device cannot hold is clipped."""
+        """Set the effective weight, shape ``[d_out, d_in]``; what a device cannot hold is clipped.
+
+        A bias on the crossbar is written anew, too, as it is seen.
+        """
         w = self._divided("weight", weight, (self.d_out, self.d_in))
         self._built.set_weights(np.hstack([w, self._built.weights[:, self.d_in :]]))
 
@@ -194,7 +197,10 @@ class Linear(Layer):
         return None if self._bias is None else self._bias.copy()
 
     def set_bias(self, bias: ArrayLike) -> None:
-        """Set the bias, shape ``[d_out]``, finite; on a crossbar, what a device cannot hold is clipped."""
+        """Set the bias, shape ``[d_out]``, finite.
+
+        On a crossbar the weights are written anew, too, as they are seen; what a device cannot hold is clipped.
+        """
         if self.bias is None:
             raise ValueError("bias: this layer has none, or was not built")
         if self._built.one:

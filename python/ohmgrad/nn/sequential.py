@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds, as_seeds
@@ -57,7 +57,7 @@ class Sequential:
 
     def on(
         self,
-        device: Device | Mapping[str, Device] | None = None,
+        device: Device | Cell | Mapping[str, Device | Cell] | None = None,
         *,
         algorithm: Algorithm | None = None,
         io: IO | None = None,
