@@ -133,6 +133,13 @@ MASK_64 = 0xFFFFFFFFFFFFFFFF
 INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
 PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = range(7)
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
+ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
+WRITE_NOISE, RESET, DRIFT_NOISE, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
+# Fixed patterns: whose, and of what.
+FORWARD, BACKWARD, READ, READ_ROWS = range(1000, 1004)
+OF_NOISE, OF_NONLINEARITY, OF_OFFSET, OF_READING = range(4)
+PARTS = 2000
+SHOWN = 1 << 32
 
 
 def mix64(z: int) -> int:
@@ -169,6 +176,11 @@ def words(key: int, i: Words, n: Words) -> Words:
     return h ^ (h >> U(16))
 
 
+def uniforms(key: int, i: Words, n: Words) -> Floats:
+    """A number in [0, 1) for every pair of counters: the upper 24 bits of its word."""
+    return (words(key, i, n) >> U(8)).astype(F) * F(1.0 / 16777216.0)
+
+
 def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
     """Box and Muller: 31 bits of `a` make the radius, 30 of `b` an angle within +-pi/4; three bits swap and sign."""
     u = ((a & U(0x7FFFFFFF)) | U(1)).view(np.int32).astype(F) * F(1.0 / 2147483648.0)
@@ -188,6 +200,11 @@ def normals(key: int, i: Words, n: Words) -> Floats:
     return np.where((n & U(1)) == 0, even, odd)
 
 
+def numbered(key: int, i: int, n: int) -> Floats:
+    """Normals `(i, 0)` to `(i, n - 1)`."""
+    return normals(key, np.full(n, i, U), count(n))
+
+
 # ---- 3 devices
 
 COMMON = {
@@ -195,35 +212,94 @@ COMMON = {
     "up_down": 0.0, "up_down_dtod": 0.0, "w_max": 1.0, "w_min": -1.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0,
     "reference_mean": 0.0, "reference_std": 0.0, "subtract_symmetry_point": False, "enforce_consistency": True,
     "lifetime": 0.0, "lifetime_dtod": 0.0, "diffusion": 0.0, "diffusion_dtod": 0.0,
+    "reset": 0.0, "reset_dtod": 0.0, "reset_std": 0.0, "drift": None,
+    "write_noise_std": 0.0, "apply_write_noise_on_set": True,
+    "corrupt_devices_prob": 0.0, "corrupt_devices_range": 0.1, "perfect_bias": False,
+}  # fmt: skip
+DRIFT = {
+    "nu": 0.0, "t_0": 1.0, "nu_dtod": 0.0, "nu_std": 0.0, "nu_k": 0.0, "log_g0": 0.0, "g_offset": 0.0,
+    "w_offset": 0.0, "wg_ratio": 1.0, "w_noise_std": 0.0, "reset_tol": 1e-7,
 }  # fmt: skip
 OWN: dict[str, Settings] = {
     "ConstantStep": {},
     "SoftBounds": {},
-    "SoftBoundsReference": {"mult_noise": False, "slope_up_dtod": 0.0, "slope_down_dtod": 0.0},
+    "SoftBoundsReference": {"mult_noise": False, "slope_up_dtod": 0.0, "slope_down_dtod": 0.0, "kit_compat": False},
     "PowStep": {"pow_gamma": 1.0, "pow_gamma_dtod": 0.0, "pow_up_down": 0.0, "pow_up_down_dtod": 0.0},
     "LinearResponse": {"mult_noise": False, "tau": 1.0, "c": 0.0},
     "PowerResponse": {"mult_noise": False, "tau": 1.0, "gamma": 1.0},
     "ExponentialResponse": {"mult_noise": False, "tau": 1.0, "gamma": 1.0},
     "Tabulated": {},
-}
+    "LinearStep": {
+        "gamma_up": 0.0, "gamma_down": 0.0, "gamma_up_dtod": 0.0, "gamma_down_dtod": 0.0, "reverse_up": False,
+        "reverse_down": False, "reverse_offset": 0.01, "mean_bound_reference": True, "allow_increasing": False,
+    },
+    "SoftBoundsPmax": {"p_max": 1000.0, "alpha": 0.0005, "range_min": -1.0, "range_max": 1.0, "kit_compat": False},
+    "ExpStep": {
+        "A_up": 0.00081, "A_down": 0.36833, "gamma_up": 12.44625, "gamma_down": 12.78785, "a": 0.244, "b": 0.2425,
+        "dw_min_std_add": 0.0, "dw_min_std_slope": 0.0, "kit_compat": False,
+    },
+    "PowStepReference": {
+        "pow_gamma": 1.0, "pow_gamma_dtod": 0.0, "pow_up_down": 0.0, "pow_up_down_dtod": 0.0, "kit_compat": False,
+    },
+    "PiecewiseStep": {},
+    "ShiftedLinear": {"mult_noise": False, "tau_max": 1.0, "tau_min": -1.0, "shift": 0.0},
+    "SaturatingExponential": {"mult_noise": False, "gamma_up": 1.0, "gamma_down": 1.0},
+}  # fmt: skip
 IO = {
-    "is_perfect": False, "inp_bound": 0.0, "inp_res": 0.0, "inp_noise": 0.0, "out_bound": 0.0, "out_res": 0.0,
-    "out_noise": 0.0, "noise_management": "none", "nm_thres": 0.0, "bound_management": "none", "max_bm_factor": 1000.0,
-    "max_bm_res": 0.25, "out_scale": 1.0,
+    "is_perfect": False, "mv_type": "one_pass", "inp_bound": 0.0, "inp_res": 0.0, "inp_noise": 0.0,
+    "inp_sto_round": False, "inp_asymmetry": 0.0, "out_bound": 0.0, "out_res": 0.0, "out_noise": 0.0,
+    "out_noise_std": 0.0, "out_sto_round": False, "out_asymmetry": 0.0, "out_nonlinearity": 0.0,
+    "out_nonlinearity_std": 0.0, "slope_calibration": 0.0, "out_scale": 1.0, "w_noise": 0.0, "w_noise_type": "none",
+    "noise_management": "none", "nm_thres": 0.0, "nm_assumed_wmax": 0.6, "nm_decay": 0.001,
+    "bound_management": "none", "max_bm_factor": 1000.0, "max_bm_res": 0.25, "bm_test_negative_bound": True,
+    "ir_drop": 0.0, "ir_drop_g_ratio": 571428.57, "v_offset_std": 0.0, "v_offset_w_min": -1.0, "r_series": 0.0,
+    "w_read_asymmetry_dtod": 0.0,
 }  # fmt: skip
 PULSES = {
-    "pulse_type": "stochastic_compressed", "desired_bl": 31, "update_management": True, "update_bl_management": True,
+    "pulse_type": "stochastic_compressed", "desired_bl": 31, "fixed_bl": True, "update_management": True,
+    "update_bl_management": True, "um_grad_scale": 1.0, "res": 0.0, "sto_round": False, "x_res_implicit": 0.0,
+    "d_res_implicit": 0.0, "increment": "sample", "rounding": "stochastic",
 }  # fmt: skip
 
 
 def complete(device: Settings) -> Settings:
-    """A device with all its settings; the models that name their bounds otherwise get them here."""
+    """A device with all its settings; the models that name their bounds or steps otherwise get them here."""
     device = {**COMMON, **OWN[device["model"]], **device}
+    device["drift"] = {**DRIFT, **(device["drift"] or {})}
     if "tau" in device:
         return {**device, "w_max": device["tau"], "w_min": -device["tau"]}
+    if "shift" in device:
+        return {**device, "w_max": device["shift"] + device["tau_max"], "w_min": device["shift"] + device["tau_min"]}
+    if "p_max" in device:
+        return {**device, **by_pulse_curves(device)}
     if "w" in device:
         return {**device, "w_max": device["w"][-1], "w_min": device["w"][0]}
     return device
+
+
+def by_pulse_curves(device: Settings) -> Settings:
+    """Bounds and steps of soft bounds given by their pulse curves (float64)."""
+    low, high, alpha = device["range_min"], device["range_max"], device["alpha"]
+    span = (high - low) / -double_expm1(-alpha * device["p_max"])
+    if device["kit_compat"]:
+        return {"w_max": low + span, "w_min": low, "dw_min": alpha * span, "up_down": 1.0 + 2.0 * low / span}
+    w_max, w_min, part = low + span, high - span, -double_expm1(-alpha)
+    if w_max > -w_min:
+        return {"w_max": w_max, "w_min": w_min, "dw_min": part * w_max, "up_down": 1.0 + w_min / w_max}
+    return {"w_max": w_max, "w_min": w_min, "dw_min": part * -w_min, "up_down": -(1.0 + w_max / w_min)}
+
+
+def double_expm1(x: float) -> float:
+    """`e^x - 1` in float64: halved to 1/32, twelve terms of the series, doubled again."""
+    doublings = 0
+    while x > 0.03125 or x < -0.03125:
+        x, doublings = 0.5 * x, doublings + 1
+    e = 0.0
+    for n in range(12, 0, -1):
+        e = (1.0 + e) * (x / n)
+    for _ in range(doublings):
+        e = e * (e + 2.0)
+    return e
 
 
 def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str, Floats]:
@@ -233,23 +309,14 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     """
 
     def spread(name: str, p: int) -> Floats:
-        sigma = F(device[name])
-        z = np.zeros((rows, columns), F)
-        if sigma > ZERO:
-            for row in range(rows):
-                z[row] = normals(child(key, p, row), count(columns), np.zeros(columns, U))
-        return sigma * z
-
-    def one_sided(name: str) -> tuple[F, F]:
-        v = device[name]
-        return F(v if v < 0.0 else 0.0), F(v if v > 0.0 else 0.0)
+        return spread_of(device[name], p, key, rows, columns)
 
     w_max = F(device["w_max"]) * (ONE + spread("w_max_dtod", 0))
     w_min = F(device["w_min"]) * (ONE + spread("w_min_dtod", 1))
     xi = spread("dw_min_dtod", 2)
     gain = exp(xi) if device["dw_min_dtod_log_normal"] else ONE + xi
     r = spread("up_down_dtod", 3)
-    negative, positive = one_sided("up_down")
+    negative, positive = one_sided(device["up_down"])
     dw_up = F(device["dw_min"]) * ((gain + r) + negative)
     dw_down = F(device["dw_min"]) * ((gain - r) - positive)
     crossed = w_min > w_max
@@ -261,11 +328,7 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     if device["model"] == "SoftBoundsReference":
         cells["w_max"] = w_max / np.abs(ONE + spread("slope_up_dtod", 5))
         cells["w_min"] = w_min / np.abs(ONE + spread("slope_down_dtod", 6))
-    if device["model"] == "PowStep":
-        gain, r = ONE + spread("pow_gamma_dtod", 5), spread("pow_up_down_dtod", 6)
-        negative, positive = one_sided("pow_up_down")
-        cells["gamma_up"] = np.abs(F(device["pow_gamma"]) * ((gain + r) + negative))
-        cells["gamma_down"] = np.abs(F(device["pow_gamma"]) * ((gain - r) - positive))
+    cells.update(draw_own(device, key, rows, columns))
     crossed, middle = cells["w_min"] > cells["w_max"], HALF * (cells["w_max"] + cells["w_min"])
     cells["w_max"] = np.where(crossed, middle, cells["w_max"])
     cells["w_min"] = np.where(crossed, middle, cells["w_min"])
@@ -275,8 +338,79 @@ def draw_cells(device: Settings, key: int, rows: int, columns: int) -> dict[str,
     t = F(device["lifetime"]) * (ONE + spread("lifetime_dtod", 8))
     lasting = np.where(t > ONE, ONE - ONE / np.where(t > ONE, t, ONE), ZERO)
     decay = np.ones(t.shape, F) if device["lifetime"] == 0.0 else lasting
-    diffusion = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
-    return {**cells, "reference": reference, "decay": decay, "diffusion": diffusion}
+    cells["reference"], cells["decay"] = reference, decay
+    cells["diffusion"] = np.abs(F(device["diffusion"]) * (ONE + spread("diffusion_dtod", 9)))
+    cells["reset"] = F(device["reset"]) + spread("reset_dtod", 10)
+    cells["nu"] = F(device["drift"]["nu"]) * (ONE + spread_of(device["drift"]["nu_dtod"], 11, key, rows, columns))
+    if device["corrupt_devices_prob"] > 0.0:
+        corrupt(device, cells, key)
+    if device["perfect_bias"]:
+        perfect(device, cells)
+    return cells
+
+
+def corrupt(device: Settings, cells: dict[str, Floats], key: int) -> None:
+    """Makes cells stuck, each with the probability given: steps of 0, both bounds at a number uniform in their range.
+
+    Uniform number `p` of the cell at `(row, column)` is `(column, 0)` of stream `(p, row)`.
+    """
+    rows, columns = cells["w_max"].shape
+    u = {p: np.zeros((rows, columns), F) for p in (12, 13)}
+    for p, row in ((p, row) for p in u for row in range(rows)):
+        u[p][row] = uniforms(child(key, p, row), count(columns), np.zeros(columns, U))
+    stuck, limit = u[12] < F(device["corrupt_devices_prob"]), F(device["corrupt_devices_range"])
+    low = np.where(cells["w_min"] > -limit, cells["w_min"], -limit)
+    high = np.where(cells["w_max"] < limit, cells["w_max"], limit)
+    at = low + (high - low) * u[13]
+    for name, value in (("w_max", at), ("w_min", at), ("dw_up", ZERO), ("dw_down", ZERO)):
+        cells[name] = np.where(stuck, value, cells[name])
+
+
+def perfect(device: Settings, cells: dict[str, Floats]) -> None:
+    """Makes the last column one of cells without spread that do not age, with bounds out of reach."""
+    plain = {**device, **{name: 0.0 for name in device if name.endswith("_dtod")}}
+    ideal = draw_own(plain, 0, 1, 1)
+    for name in ("w_max", "w_min"):
+        ideal[name] = np.full((1, 1), F(100.0) * F(device[name]))
+    for name in ("dw_up", "dw_down"):
+        ideal[name] = np.full((1, 1), F(device["dw_min"]))
+    for name in ("reference", "decay", "diffusion", "reset", "nu"):
+        ideal[name] = np.full((1, 1), ONE if name == "decay" else ZERO)
+    for name, plane in cells.items():
+        plane[:, -1] = ideal[name][0, 0]
+
+
+def spread_of(sigma: float, p: int, key: int, rows: int, columns: int) -> Floats:
+    """`sigma z` for parameter number `p` of every cell."""
+    z = np.zeros((rows, columns), F)
+    if sigma > 0.0:
+        for row in range(rows):
+            z[row] = normals(child(key, p, row), count(columns), np.zeros(columns, U))
+    return F(sigma) * z
+
+
+def draw_own(device: Settings, key: int, rows: int, columns: int) -> dict[str, Floats]:
+    """The parameters of cells that only this model has."""
+
+    def spread(name: str, p: int) -> Floats:
+        return spread_of(device[name], p, key, rows, columns)
+
+    if device["model"] in ("PowStep", "PowStepReference"):
+        gain, r = ONE + spread("pow_gamma_dtod", 5), spread("pow_up_down_dtod", 6)
+        negative, positive = one_sided(device["pow_up_down"])
+        up = np.abs(F(device["pow_gamma"]) * ((gain + r) + negative))
+        return {"gamma_up": up, "gamma_down": np.abs(F(device["pow_gamma"]) * ((gain - r) - positive))}
+    if device["model"] == "LinearStep":
+        up = F(device["gamma_up"]) + spread("gamma_up_dtod", 5)
+        down = F(device["gamma_down"]) + spread("gamma_down_dtod", 6)
+        up, down = (up, down) if device["allow_increasing"] else (np.abs(up), np.abs(down))
+        return {"gamma_up": up, "gamma_down": down}
+    return {}
+
+
+def one_sided(v: float) -> tuple[F, F]:
+    """The negative and the positive part."""
+    return F(v if v < 0.0 else 0.0), F(v if v > 0.0 else 0.0)
 
 
 def symmetric_point(device: Settings, cells: dict[str, Floats]) -> Floats:
@@ -302,9 +436,9 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
     match device["model"]:
         case "ConstantStep":
             return np.ones(v.shape, F)
-        case "SoftBounds" | "SoftBoundsReference":
+        case "SoftBounds" | "SoftBoundsReference" | "SoftBoundsPmax":
             return ONE - v * inverse(np.where(up, cell["w_max"], cell["w_min"]))
-        case "PowStep":
+        case "PowStep" | "PowStepReference":
             room = np.where(up, cell["w_max"] - v, v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
             return power(room, np.where(up, cell["gamma_up"], cell["gamma_down"]))
         case "LinearResponse":
@@ -321,15 +455,40 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
         case "Tabulated":
             position = (v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
             return np.where(up, interpolate(device, "q_up", position), interpolate(device, "q_down", position))
+        case "LinearStep":
+            nominal = device["mean_bound_reference"]
+            high = np.full(v.shape, F(device["w_max"])) if nominal else cell["w_max"]
+            low = np.full(v.shape, F(device["w_min"])) if nominal else cell["w_min"]
+            offset = F(device["reverse_offset"])
+            to_up = low - offset if device["reverse_up"] else high
+            to_down = high + offset if device["reverse_down"] else low
+            return ONE - v * np.where(up, cell["gamma_up"] * inverse(to_up), cell["gamma_down"] * inverse(to_down))
+        case "ExpStep":
+            y = v * (F(2.0 * device["a"]) * inverse(cell["w_max"] - cell["w_min"])) + F(device["b"])
+            grown = expm1(y * np.where(up, F(device["gamma_up"]), F(-device["gamma_down"]))) + ONE
+            q = ONE - np.where(up, F(device["A_up"]), F(device["A_down"])) * grown
+            return np.where(q > ZERO, q, ZERO)
+        case "PiecewiseStep":
+            position = (v - cell["w_min"]) * inverse(cell["w_max"] - cell["w_min"])
+            return np.where(up, interpolate(device, "u_up", position), interpolate(device, "u_down", position))
+        case "ShiftedLinear":
+            room = np.where(up, cell["w_max"], cell["w_min"]) - v
+            return room * np.where(up, ONE / F(device["tau_max"]), ONE / F(device["tau_min"]))
+        case "SaturatingExponential":
+            span = inverse(cell["w_max"] - cell["w_min"])
+            room = np.where(up, v - cell["w_max"], cell["w_min"] - v)
+            return ZERO - expm1(room * (np.where(up, F(device["gamma_up"]), F(device["gamma_down"])) * span))
     raise ValueError(f"model is {device['model']!r}, allowed: {', '.join(OWN)}")
 
 
 def interpolate(device: Settings, name: str, position: NDArray[np.floating], number: type[np.floating] = F) -> Floats:
     """The table called `name` at positions from 0 (first node) to 1 (last): on each interval a line."""
-    w, q = device["w"], device[name]
+    q = [*device[name]] * (2 if len(device[name]) == 1 else 1)
+    last = len(q) - 1
+    w = device.get("w") or [float(i) for i in range(last + 1)]
     nodes = [(node - w[0]) / (w[-1] - w[0]) for node in w]
     result = np.zeros(position.shape, number)
-    for i in range(len(w) - 1):
+    for i in range(last):
         b = (q[i + 1] - q[i]) / (nodes[i + 1] - nodes[i])
         a = q[i] - b * nodes[i]
         begun = (number(nodes[i]) <= position) | (i == 0)
@@ -340,7 +499,21 @@ def interpolate(device: Settings, name: str, position: NDArray[np.floating], num
 def granularity(device: Settings) -> float:
     """Mean size of a pulse at zero (float64); a power step has `0.5^pow_gamma`, by square roots."""
     size = 1.0
-    if device["model"] == "PowStep":
+    if device["model"] == "PiecewiseStep":
+        size = device["u_up"][len(device["u_up"]) // 2]
+    if device["model"] == "SaturatingExponential":
+        high, low = device["w_max"], device["w_min"]
+        up = -double_expm1(-device["gamma_up"] * high / (high - low))
+        size = 0.5 * (up - double_expm1(-device["gamma_down"] * -low / (high - low)))
+    if device["model"] == "ExpStep":
+        up, down = (
+            1.0 - device[f"A_{side}"] * (double_expm1(device[f"gamma_{side}"] * b) + 1.0)
+            for side, b in (("up", device["b"]), ("down", -device["b"]))
+        )
+        up, down = up if up > 0.0 else 0.0, down if down > 0.0 else 0.0
+        shrunk = 1.0 - device["up_down"] if device["up_down"] > 0.0 else 1.0
+        size = shrunk * down if device["kit_compat"] else 0.5 * (up + down)
+    if device["model"] in ("PowStep", "PowStepReference"):
         for _ in range(int(device["pow_gamma"])):
             size = 0.5 * size
         rest, root = device["pow_gamma"] - int(device["pow_gamma"]), 0.5
@@ -366,46 +539,72 @@ def largest(x: Floats) -> F:
     return m
 
 
+MAX_BL = 16384
+
+
 def scale_factors(lr: float, g: float, x_max: float, d_max: float, pulses: Settings) -> tuple[int, float, float]:
     """The number of slots `BL`, and `A` and `B`, which amplify the `d` and the `x` lines (all in float64).
 
-    `A B = lr / (g BL)`; update management balances the two, management of the length chooses `BL`.
+    `A B = lr / (g BL)`; update management balances the two, management of the length chooses `BL`. Without management
+    of the length, and where it is not fixed, a train grows that cannot hold the learning rate (`A B = 1`).
     """
+    pulses = {**PULSES, **pulses}
     lr = lr if lr > 0.0 else -lr
     desired = pulses["desired_bl"]
     if lr == 0.0:
         return 0, 0.0, 0.0
+    bl = float(desired)
+    both = float(np.sqrt(lr / (g * bl)))
+    if not (pulses["fixed_bl"] or pulses["update_bl_management"]) and g * desired < lr:
+        bl, both = float(np.ceil(lr / g)), 1.0
+        if bl > MAX_BL:
+            bl = float(MAX_BL)
+            both = float(np.sqrt(lr / (g * bl)))
     if not (pulses["update_management"] or pulses["update_bl_management"]):
-        both = float(np.sqrt(lr / (g * desired)))
-        return int(desired), both, both
+        return int(bl), both, both
     if x_max == 0.0 or d_max == 0.0:
         return 0, 0.0, 0.0
+    d_max = pulses["um_grad_scale"] * d_max
     k = ((lr * x_max) * d_max) / g
-    bl = float(desired)
     if pulses["update_bl_management"]:
-        wanted = float(np.ceil(k))
+        bl, wanted = float(desired), float(np.ceil(k))
         bl = wanted if wanted < bl else bl
         bl = bl if bl > 1.0 else 1.0
-    both = float(np.sqrt(lr / (g * bl)))
+        both = float(np.sqrt(lr / (g * bl)))
     if k > desired:
         d_max = (d_max * desired) / k
     return int(bl), both * float(np.sqrt(x_max / d_max)), both * float(np.sqrt(d_max / x_max))
 
 
-def train(key: int, values: Floats, amplify: float, bl: int) -> Switches:
-    """Which lines fire in which slots, `[bl, lines]`.
+def probabilities(values: Floats, amplify: float, res: float, rounding: int | None) -> NDArray[np.float64]:
+    """How likely each line fires in a slot: `min(|value| amplify, 1)` (float64), before that rounded to steps of `res`.
 
-    A line fires where its 24-bit number is below `rint(min(|value| amplify, 1) 2^24)`. Bit plane `p`, from the most
-    significant, of the numbers of the 32 slots of word `w` is the random word `(line, 32 w + p)`, a bit for each slot.
+    `rounding` is the stream of rounding up or down, without it to the nearest; `res > 1` counts steps, 0 is none.
     """
     p = np.abs(values).astype(np.float64) * amplify
-    threshold = np.rint(np.where(p > 1.0, 1.0, p) * 16777216.0).astype(U)
-    fires = np.zeros((bl, len(values)), np.bool_)
+    if res > 0.0:
+        res = 1.0 / res if res > 1.0 else res
+        lines = count(len(values))
+        shift = (
+            0.0 if rounding is None else uniforms(rounding, lines, np.zeros(len(values), U)).astype(np.float64) - 0.5
+        )
+        p = res * np.rint(p / res + shift)
+    return np.where(p > 1.0, 1.0, p)
+
+
+def train(key: int, p: NDArray[np.float64], bl: int) -> Switches:
+    """Which lines fire in which slots, `[bl, lines]`.
+
+    A line fires where its 24-bit number is below `rint(p 2^24)`. Bit plane `q`, from the most significant, of the
+    numbers of the 32 slots of word `w` is the random word `(line, 32 w + q)`, a bit for each slot.
+    """
+    threshold = np.rint(p * 16777216.0).astype(U)
+    fires = np.zeros((bl, len(p)), np.bool_)
     slots = count(32)[:, None]
     for first in range(0, bl, 32):
-        number = np.zeros((32, len(values)), U)
+        number = np.zeros((32, len(p)), U)
         for plane in range(24):
-            word = words(key, count(len(values)), np.full(len(values), first + plane, U))
+            word = words(key, count(len(p)), np.full(len(p), first + plane, U))
             number = number * U(2) + ((word >> slots) & U(1))
         fires[first : first + 32] = (number < threshold)[: bl - first]
     return fires
@@ -414,85 +613,342 @@ def train(key: int, values: Floats, amplify: float, bl: int) -> Switches:
 # ---- 5 updates of an array
 
 
-class Array:
-    """A crossbar: stored values `v` (the network sees `v - reference`), parameters of the cells, a run stream."""
+class Crossbar:
+    """Cells of one device: stored values `v` (the weights are `v - reference`), their parameters, a run stream.
 
-    def __init__(self, device: Settings, shape: tuple[int, int], seeds: tuple[int, int], path: str, index: int) -> None:
+    With write noise what is seen is an apparent value, drawn afresh whenever a cell changed.
+    """
+
+    def __init__(self, device: Settings, shape: tuple[int, int], draw: int, run: int) -> None:
         self.device = complete(device)
-        self.cells = draw_cells(self.device, stream(seeds[0], DEVICE, path, index), *shape)
-        self.run = stream(seeds[1], RUN, path, index)
+        self.cells = draw_cells(self.device, draw, *shape)
+        self.run = run
+        self.granularity, self.route = granularity(self.device), "both"
         self.values = np.zeros(shape, F)
-        self.store(self.values)
+        self.apparent = np.zeros(shape, F)
+        self.write_noise = F(self.device["write_noise_std"]) * F(self.device["dw_min"])
+        self.drift_start, self.drift_last, self.drift_time = None, None, None
+        self.counts = {"up": np.zeros(shape, np.uint64), "down": np.zeros(shape, np.uint64)}
         self.begin(0)
-
-    def end_batch(self, number: int) -> None:
-        """`w <- (w + diffusion z) decay`, clipped; a device without either keeps every bit."""
-        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
-            return
-        w = self.seen()
-        if self.device["diffusion"] > 0.0:
-            rows, columns = w.shape
-            for row in range(rows):
-                z = normals(child(self.run, DIFFUSION, number, row), count(columns), np.zeros(columns, U))
-                w[row] = w[row] + self.cells["diffusion"][row] * z
-        self.store(w * self.cells["decay"])
+        self.set(self.values, 0)
 
     def begin(self, call: int) -> None:
         """Begins the update call whose first vector has the number `call`: no cell has been pulsed in it."""
-        self.call, self.ordinals = call, np.zeros(self.values.shape, U)
+        self.call, self.ordinals, self.ups = call, np.zeros(self.values.shape, U), np.zeros(self.values.shape, U)
+
+    def close(self) -> None:
+        """Ends it: what is seen of the cells that were pulsed is noted, and their pulses are counted."""
+        self.apparent = self.shown()
+        self.counts["up"] = self.counts["up"] + self.ups
+        self.counts["down"] = self.counts["down"] + (self.ordinals - self.ups)
+        self.begin(self.call)
+
+    def shown(self) -> Floats:
+        """The stored values as they are seen: with the write noise of the last change."""
+        if self.write_noise == ZERO:
+            return self.values
+        rows, columns = self.values.shape
+        shown = self.apparent.copy()
+        for row in range(rows):
+            z = normals(child(self.run, WRITE_NOISE, 0, self.call, row), count(columns), self.ordinals[row])
+            noisy = self.values[row] + self.write_noise * z
+            shown[row] = np.where(self.ordinals[row] > 0, noisy, self.apparent[row])
+        return shown
+
+    def show(self, key: int, where: Switches) -> None:
+        """Draws the write noise of some cells afresh."""
+        rows, columns = self.values.shape
+        for row in range(rows):
+            noisy = self.values[row] + self.write_noise * normals(child(key, row), count(columns), np.zeros(columns, U))
+            self.apparent[row] = np.where(where[row], noisy, self.apparent[row])
 
     def seen(self) -> Floats:
         """The weights that the network sees."""
+        return self.shown() - self.cells["reference"]
+
+    def hidden(self) -> Floats:
+        """The persistent weights behind them."""
         return self.values - self.cells["reference"]
 
     def store(self, w: Floats) -> None:
-        """Stores seen weights, clipped to the bounds of the cells."""
+        """Stores weights, clipped to the bounds of the cells."""
         self.values = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
+
+    def change(self, w: Floats, key: int) -> None:
+        """Stores weights and draws all write noise afresh."""
+        self.store(w)
+        self.show(key, np.ones(w.shape, np.bool_))
+
+    def set(self, w: Floats, operation: int) -> None:
+        """Weights from outside; the peer clips them to the bounds of the stored value."""
+        if self.device.get("kit_compat", False) and self.device["model"] in ("SoftBoundsReference", "PowStepReference"):
+            w = clip(w, self.cells["w_min"], self.cells["w_max"])
+        self.store(w)
+        if self.device["apply_write_noise_on_set"]:
+            self.show(child(self.run, WRITE_NOISE, 1, operation), np.ones(w.shape, np.bool_))
+        else:
+            self.apparent = self.values
+
+    def normals(self, key: int, n: int = 0) -> Floats:
+        """Normal `(column, n)` of stream `row` below `key`, for every cell."""
+        rows, columns = self.values.shape
+        z = [normals(child(key, row), count(columns), np.full(columns, n, U)) for row in range(rows)]
+        return np.array(z, F)
+
+    def diffused(self, w: Floats, key: int) -> Floats:
+        """One step of the random walk."""
+        return w + self.cells["diffusion"] * self.normals(key)
+
+    def decayed(self, w: Floats) -> Floats:
+        """One decay towards the reset target."""
+        b = self.cells["reset"]
+        if (b == ZERO).all():
+            return w * self.cells["decay"]
+        return (w - b) * self.cells["decay"] + b
+
+    def end_batch(self, number: int, operation: int) -> None:
+        """Diffusion, then decay; a device without either keeps every bit."""
+        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
+            return
+        w = self.hidden()
+        if self.device["diffusion"] > 0.0:
+            w = self.diffused(w, child(self.run, DIFFUSION, number))
+        self.change(self.decayed(w), child(self.run, WRITE_NOISE, 1, operation))
+
+    def decay(self, operation: int) -> None:
+        """A decay on its own."""
+        self.change(self.decayed(self.hidden()), child(self.run, WRITE_NOISE, 1, operation))
+
+    def diffuse(self, operation: int) -> None:
+        """A diffusion on its own."""
+        w = self.diffused(self.hidden(), child(self.run, DIFFUSE, operation))
+        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+
+    def reset(self, where: Switches, key: int, shown: int) -> None:
+        """`w <- b + reset_std z` of some cells."""
+        w = self.cells["reset"] + F(self.device["reset_std"]) * self.normals(key)
+        v = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
+        self.values = np.where(where, v, self.values)
+        self.show(shown, where)
+
+    def reset_columns(self, columns: list[int], prob: F, operation: int) -> None:
+        """Resets the cells of some columns, each with a probability."""
+        key = child(self.run, RESET, 0, operation)
+        where = np.zeros(self.values.shape, np.bool_)
+        for row in range(len(where)):
+            u = uniforms(child(key, row), count(where.shape[1]), np.full(where.shape[1], 2, U))
+            for column in columns:
+                where[row, column] = prob >= ONE or u[column] < prob
+        self.reset(where, key, child(self.run, WRITE_NOISE, 1, operation))
+
+    def drift(self, dt: F, operation: int) -> None:
+        """Power-law drift: `w0 max(t / t_0, 1)^-nu`, `t` the time since the cell changed, `w0` its weight then."""
+        drift, w = self.device["drift"], self.hidden()
+        if drift["nu"] == 0.0 and drift["nu_k"] == 0.0 and drift["w_noise_std"] == 0.0:
+            return
+        if self.drift_time is None:
+            self.drift_start, self.drift_last, self.drift_time = w, w, np.zeros(w.shape, F)
+        changed = np.abs(w - self.drift_last) > F(drift["reset_tol"])
+        start = np.where(changed, w, self.drift_start)
+        time = np.where(changed, ZERO, self.drift_time) + dt
+        ratio, nu, key = time / F(drift["t_0"]), self.cells["nu"], child(self.run, DRIFT_NOISE, operation)
+        if F(drift["nu_k"]) != ZERO:
+            g = (start - F(drift["w_offset"])) / F(drift["wg_ratio"]) + F(drift["g_offset"])
+            tiny = F(1.1754943508222875e-38)
+            nu = nu - F(drift["nu_k"]) * (ln(np.where(g > tiny, g, tiny)) - F(drift["log_g0"]))
+        if F(drift["nu_std"]) > ZERO:
+            nu = nu + (F(drift["nu_std"]) * F(drift["nu"])) * self.normals(key)
+        w = np.where(ratio > ONE, start * exp(-nu * ln(np.where(ratio > ONE, ratio, ONE))), start)
+        if F(drift["w_noise_std"]) > ZERO:
+            w = w + F(drift["w_noise_std"]) * self.normals(key, 2)
+        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+        self.drift_start, self.drift_last, self.drift_time = start, self.hidden(), time
+
+    def pulse_cells(self, counts: NDArray[np.int32], operation: int) -> None:
+        """Pulses of single cells, up where `counts` is positive."""
+        key, up, left = child(self.run, PROGRAM, operation), counts > 0, np.abs(counts)
+        n = 0
+        while (left > n).any():
+            z = self.normals(key, n) if self.device["dw_min_std"] > 0.0 else np.zeros(counts.shape, F)
+            self.values = np.where(left > n, step(self.device, self.cells, self.values, up, z), self.values)
+            n += 1
+        self.show(child(self.run, WRITE_NOISE, 1, operation), counts != 0)
+        self.counts["up"] += np.where(up, left, 0).astype(np.uint64)
+        self.counts["down"] += np.where(up, 0, left).astype(np.uint64)
 
     def row(self, i: int) -> dict[str, Floats]:
         """The parameters of one row of cells."""
         return {name: plane[i] for name, plane in self.cells.items()}
 
 
+class Array:
+    """What a plan calls an array: cells of one device, or of several, each device a crossbar of its own."""
+
+    def __init__(self, device: Settings, shape: tuple[int, int], seeds: tuple[int, int], path: str, index: int) -> None:
+        draw, self.run = stream(seeds[0], DEVICE, path, index), stream(seeds[1], RUN, path, index)
+        self.fixed = draw
+        devices = device.get("devices", [device])
+        n = len(devices)
+        self.policy, self.first, self.refresh_every = "all", 0, 0
+        self.factors = [ONE]
+        if device["model"] == "Vector":
+            self.factors = [F(g) for g in device.get("gamma_vec") or [1.0 / n] * n]
+            self.policy, self.first = device.get("update_policy", "all"), device.get("first_update_idx", 0)
+        if device["model"] in ("ReferenceCell", "OneSided"):
+            self.factors, self.policy = [ONE, -ONE], "single_fixed"
+        if device["model"] == "OneSided":
+            self.policy, self.refresh_every = "one_sided", device.get("refresh_every", 0)
+            upper, lower = device.get("refresh_upper_thres", 0.75), device.get("refresh_lower_thres", 0.25)
+            self.thresholds = F(upper), F(lower)
+        single = n == 1 and self.factors[0] == ONE
+        keys = (
+            [(draw, self.run)] if single else [(child(draw, PARTS + i), child(self.run, PARTS + i)) for i in range(n)]
+        )
+        self.parts = [Crossbar(part, shape, *key) for part, key in zip(devices, keys, strict=True)]
+        self.granularity = self.parts[0].granularity if single else self.mean_granularity()
+        for part in self.parts:
+            part.granularity = self.granularity
+        if self.policy == "one_sided":
+            self.parts[0].route, self.parts[1].route = "up", "down_as_up"
+
+    def mean_granularity(self) -> float:
+        """How much of the weight a pulse moves: all devices together, or those that get pulses in the mean."""
+        each = [abs(float(f)) * part.granularity for f, part in zip(self.factors, self.parts, strict=True)]
+        if self.policy == "single_fixed":
+            return each[self.first]
+        total = 0.0
+        for g in each:
+            total = total + g
+        return total if self.policy == "all" else total / len(each)
+
+    def combine(self, weights: list[Floats]) -> Floats:
+        """The weight of the cells from those of their devices."""
+        total = self.factors[0] * weights[0]
+        for factor, w in zip(self.factors[1:], weights[1:], strict=True):
+            total = total + factor * w
+        return total
+
+    def seen(self) -> Floats:
+        """The weights that the network sees."""
+        return self.combine([part.seen() for part in self.parts])
+
+    def hidden(self) -> Floats:
+        """The persistent weights behind them."""
+        return self.combine([part.hidden() for part in self.parts])
+
+    def set(self, w: Floats, operation: int) -> None:
+        """Weights from outside, shared between the devices."""
+        if self.policy == "one_sided":
+            self.parts[0].set(np.where(w > ZERO, w, ZERO), operation)
+            self.parts[1].set(np.where(w < ZERO, -w, ZERO), operation)
+            return
+        total = ZERO
+        for factor in self.factors:
+            total = total + factor
+        if total == ZERO:
+            self.parts[0].set(w + self.parts[1].hidden(), operation)
+            return
+        for part in self.parts:
+            part.set(w if len(self.parts) == 1 and total == ONE else w / total, operation)
+
+    def takes(self, index: int, number: int, purpose: int) -> bool:
+        """Whether device `index` of the cells gets the pulses of vector (or write, or operation) `number`."""
+        n = len(self.parts)
+        if self.policy == "single_fixed":
+            return index == self.first
+        if self.policy == "single_sequential":
+            return index == (self.first + number) % n
+        if self.policy == "single_random":
+            word = words(child(self.run, ROUTE, purpose, number), np.zeros(1, U), np.zeros(1, U))[0]
+            return index == (int(word) * n) >> 32
+        return True
+
+    def pulse_cells(self, counts: NDArray[np.int32], operation: int) -> None:
+        """Pulses of single cells, by the routes of an update."""
+        if self.policy == "one_sided":
+            self.parts[0].pulse_cells(np.where(counts > 0, counts, 0), operation)
+            self.parts[1].pulse_cells(np.where(counts < 0, -counts, 0), operation)
+            return
+        for index, part in enumerate(self.parts):
+            if self.takes(index, operation, PROGRAM):
+                part.pulse_cells(counts, operation)
+
+    def pulse_counts(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Pulses that raised and that lowered the weight."""
+        up, down = self.parts[0].counts["up"], self.parts[0].counts["down"]
+        for part in self.parts[1:]:
+            turned = self.policy == "one_sided"
+            up = up + part.counts["down" if turned else "up"]
+            down = down + part.counts["up" if turned else "down"]
+        return up, down
+
+    def refresh(self, number: int) -> None:
+        """One-sided cells that are nearly full: the smaller device is reset, the larger one programmed on top of it."""
+        plus, minus = self.parts
+        upper, lower = self.thresholds
+        limits = [(upper * F(part.device["w_max"]), lower * F(part.device["w_max"])) for part in self.parts]
+        p, m = plus.hidden(), minus.hidden()
+        plus_larger = p >= m
+        full = np.where(plus_larger, (p > limits[0][0]) & (m > limits[1][1]), (m > limits[1][0]) & (p > limits[0][1]))
+        difference = np.abs(p - m)
+        for part, larger in ((plus, plus_larger), (minus, ~plus_larger)):
+            key = child(part.run, REFRESH, number)
+            part.reset(full & ~larger, key, child(key, SHOWN))
+            w = part.cells["reset"] + difference
+            v = clip(w + part.cells["reference"], part.cells["w_min"], part.cells["w_max"])
+            part.values = np.where(full & larger, v, part.values)
+            part.show(child(key, SHOWN), full & larger)
+
+
 def step(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches, z: Floats) -> Floats:
-    """One pulse: `v +- dw (q + sigma z m)`, `m = q` (relative noise) or 1 (additive), then the bounds."""
+    """One pulse: `v +- dw (q + sigma z m)`, `m = q` (relative noise) or 1 (additive), then the bounds.
+
+    The noise of an exponential step is `sigma z (|dw m| + dw_min_std_add + dw_min_std_slope |v|)`.
+    """
     q = response(device, cell, v, up)
     size = np.where(up, cell["dw_up"], -cell["dw_down"])
     m = q if device["mult_noise"] else ONE
+    if device["model"] == "ExpStep":
+        scale = (np.abs(size * m) + F(device["dw_min_std_add"])) + F(device["dw_min_std_slope"]) * np.abs(v)
+        return clip(v + (size * q + (F(device["dw_min_std"]) * z) * scale), cell["w_min"], cell["w_max"])
     return clip(v + size * (q + (F(device["dw_min_std"]) * z) * m), cell["w_min"], cell["w_max"])
 
 
-def change(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
-    """`values -= rate d x^T` of one vector, by the pulse type that is set."""
-    if pulses["pulse_type"] == "stochastic_compressed":
-        pulse(array, x, d, rate, pulses, trains)
-    else:
-        exact(array, x, d, rate, pulses["pulse_type"])
+Keys = list[tuple[int, int]]
 
 
-def pulse(array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, trains: tuple[int, int]) -> None:
-    """The update in pulses; `trains` are the keys of the `x` and the `d` lines.
+def change(
+    array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, route: str = "both"
+) -> None:
+    """`values -= rate d x^T` of several vectors, one after the other, by the pulse type that is set.
 
-    Pulses at a cell follow each other vector by vector, slot by slot. The noise of pulse `n` at `(row, column)` within
-    an update call is normal `(column, n)` of stream `(PULSE, first vector of the call, row)`.
+    `keys` are the streams of the trains of each vector's `x` and `d` lines. `route` "up" leaves the up pulses alone,
+    "down_as_up" the down pulses, which then go up.
     """
-    bl, a, b = scale_factors(rate, granularity(array.device), float(largest(x)), float(largest(d)), pulses)
-    x_fires, d_fires = train(trains[0], x, b, bl), train(trains[1], d, a, bl)
-    noisy = array.device["dw_min_std"] > 0.0
-    for row in range(len(d)):
-        coincidences = np.zeros(len(x), U)
-        for slot in range(bl):
-            coincidences = coincidences + (x_fires[slot] & d_fires[slot, row])
-        up = ((x < ZERO) != (d[row] < ZERO)) != (rate < 0.0)
-        cell, key = array.row(row), child(array.run, PULSE, array.call, row)
-        for n in range(bl):
-            active = coincidences > n
-            if not active.any():
-                break
-            z = normals(key, count(len(x)), array.ordinals[row]) if noisy else np.zeros(len(x), F)
-            v = array.values[row]
-            array.values[row] = np.where(active, step(array.device, cell, v, up, z), v)
-            array.ordinals[row] = array.ordinals[row] + active
+    kind = pulses["pulse_type"]
+    if kind in ("pulsed", "analog_update", "none_with_device", "none"):
+        size = len(x) if pulses["increment"] == "batch" else 1
+        for b in range(0, len(x), size):
+            dw = increments(x[b : b + size], d[b : b + size], rate)
+            if kind == "pulsed":
+                pulse(array, routed(whole(array, dw, pulses, keys[b][1]), route))
+            else:
+                add(array, routed(dw, route), kind)
+        return
+    for b in range(len(x)):
+        n = coincidences(array, x[b], d[b], rate, pulses, keys[b])
+        if kind == "random_increment":
+            add(array, routed(F(granularity(array.device)) * n, route), "analog_update")
+        else:
+            pulse(array, routed(n, route))
+
+
+def routed(amount: Floats, route: str) -> Floats:
+    """What is left of signed increments or numbers of pulses."""
+    if route == "both":
+        return amount
+    amount = amount if route == "up" else -amount
+    return np.where(amount > ZERO, amount, ZERO)
 
 
 def finite(v: Floats) -> Floats:
@@ -500,22 +956,102 @@ def finite(v: Floats) -> Floats:
     return clip(v, -LARGEST, LARGEST)
 
 
-def exact(array: Array, x: Floats, d: Floats, rate: float, pulse_type: str) -> None:
-    """The update without pulses, `dw = (-rate d_i) x_j`. A row with `rate d_i = 0` is left alone."""
+def increments(x: Floats, d: Floats, rate: float) -> Floats:
+    """`dw = (-rate d_i) x_j`, summed over the vectors from left to right."""
+    total = np.zeros((d.shape[1], x.shape[1]), F)
+    for b in range(len(x)):
+        for row in range(d.shape[1]):
+            total[row] = finite(total[row] + finite(finite(-F(rate) * d[b, row]) * x[b]))
+    return total
+
+
+def whole(array: Crossbar, dw: Floats, pulses: Settings, key: int) -> Floats:
+    """Increments as signed numbers of pulses: `|dw| / granularity` (float64) rounded as it is set, at most 16384.
+
+    The stochastic rounding of the cell at `(row, column)` takes uniform `(column, 0)` of `(ROUND_COUNT, row)` below the
+    train of the `d` lines.
+    """
+    n = np.zeros(dw.shape, F)
+    for row in range(len(dw)):
+        wanted = np.abs(dw[row]).astype(np.float64) / granularity(array.device)
+        if pulses["rounding"] == "ceil":
+            whole = np.ceil(wanted)
+        else:
+            u = uniforms(child(key, ROUND_COUNT, row), count(len(wanted)), np.zeros(len(wanted), U))
+            shift = u.astype(np.float64) if pulses["rounding"] == "stochastic" else 0.0
+            whole = -np.ceil(-(wanted + shift))
+        whole = np.where(whole > MAX_BL, float(MAX_BL), whole).astype(F)
+        n[row] = np.where(dw[row] < ZERO, -whole, whole)
+    return n
+
+
+def coincidences(array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: tuple[int, int]) -> Floats:
+    """Signed numbers of pulses of one vector: of stochastic trains, or of one of the two types without randomness.
+
+    `mean_count` has `rint(BL p)` pulses on each line and `rint(n_x n_d / BL)` coincidences, `deterministic_implicit`
+    has `rint(BL p_x p_d)` (all in float64).
+    """
+    kind, res = pulses["pulse_type"], (pulses["res"], pulses["res"])
+    rounding: list[int | None] = [None, None]
+    if kind == "deterministic_implicit":
+        res = pulses["x_res_implicit"], pulses["d_res_implicit"]
+    elif pulses["sto_round"]:
+        rounding = [child(keys[0], ROUND_X), child(keys[1], ROUND_D)]
+    bl, a, b = scale_factors(rate, array.granularity, float(largest(x)), float(largest(d)), pulses)
+    n = np.zeros((len(d), len(x)), F)
+    if bl == 0:
+        return n
+    p_x, p_d = probabilities(x, b, res[0], rounding[0]), probabilities(d, a, res[1], rounding[1])
+    x_fires, d_fires = np.zeros((0, len(x)), np.bool_), np.zeros((0, len(d)), np.bool_)
+    if kind in ("stochastic_compressed", "stochastic", "random_increment"):
+        x_fires, d_fires = train(keys[0], p_x, bl), train(keys[1], p_d, bl)
     for row in range(len(d)):
-        scaled = finite(-F(rate) * d[row])
-        if scaled == ZERO:
-            continue
-        v, dw, cell = array.values[row], finite(scaled * x), array.row(row)
-        if pulse_type == "none":
-            array.values[row] = v + dw
-        elif pulse_type == "none_with_device":
-            array.values[row] = clip(v + dw, cell["w_min"], cell["w_max"])
-        else:  # analog_update: w + dw q(w)
-            up = dw >= ZERO
+        size = np.zeros(len(x), F)
+        for slot in range(len(x_fires)):
+            size = size + (x_fires[slot] & d_fires[slot, row])
+        if kind == "mean_count":
+            size = np.rint((np.rint(bl * p_x) * np.rint(bl * p_d[row])) / bl).astype(F)
+        if kind == "deterministic_implicit":
+            size = np.rint((bl * p_x) * p_d[row]).astype(F)
+        up = ((x < ZERO) != (d[row] < ZERO)) != (rate < 0.0)
+        n[row] = np.where(up, size, -size)
+    return n
+
+
+def pulse(array: Crossbar, n: Floats) -> None:
+    """`|n|` pulses at each cell, up where `n > 0`, one after the other.
+
+    The noise of pulse number `k` at `(row, column)` within an update call is normal `(column, k)` of stream
+    `(PULSE, first vector of the call, row)`.
+    """
+    noisy = array.device["dw_min_std"] > 0.0
+    for row in range(len(n)):
+        up, left = n[row] > ZERO, np.abs(n[row])
+        cell, key = array.row(row), child(array.run, PULSE, array.call, row)
+        while (left > ZERO).any():
+            active, v = left > ZERO, array.values[row]
+            z = normals(key, count(len(v)), array.ordinals[row]) if noisy else np.zeros(len(v), F)
+            array.values[row] = np.where(active, step(array.device, cell, v, up, z), v)
+            array.ordinals[row] = array.ordinals[row] + active
+            array.ups[row] = array.ups[row] + (active & up)
+            left = left - active
+
+
+def add(array: Crossbar, dw: Floats, kind: str) -> None:
+    """Increments without pulses: `v + dw`, the same clipped, or `v + dw q(v)` clipped; `dw = 0` leaves a cell alone."""
+    for row in range(len(dw)):
+        v, cell = array.values[row], array.row(row)
+        if kind == "analog_update":
+            up = dw[row] >= ZERO
             size = np.where(up, cell["dw_up"], cell["dw_down"]) / F(array.device["dw_min"])
-            moved = v + dw * finite(size * response(array.device, cell, v, up))
-            array.values[row] = clip(moved, cell["w_min"], cell["w_max"])
+            moved = v + dw[row] * finite(size * response(array.device, cell, v, up))
+        else:
+            moved = v + dw[row]
+        if kind != "none":
+            moved = clip(moved, cell["w_min"], cell["w_max"])
+        array.values[row] = np.where(dw[row] == ZERO, v, moved)
+        array.ordinals[row] = array.ordinals[row] + (dw[row] != ZERO)
+        array.ups[row] = array.ups[row] + (dw[row] > ZERO)
 
 
 # ---- 6 products
@@ -527,14 +1063,24 @@ def resolution(res: F, bound: F) -> F:
     return (res * TWO) * bound if res > ZERO and bound > ZERO else ZERO
 
 
-def convert(v: Floats, res: F, bound: F) -> tuple[Floats, bool]:
-    """A converter: quantise, then clip. Also whether anything was beyond the bound."""
-    delta = resolution(res, bound)
-    if delta > ZERO:
-        v = delta * rint(v / delta)
-    if bound > ZERO:
-        return clip(v, -bound, bound), bool((np.abs(v) > bound).any())
-    return v, False
+def positive(v: Floats) -> Floats:
+    """`max(v, 0)`."""
+    return np.where(v > ZERO, v, ZERO)
+
+
+def weakened(v: Floats, asymmetry: float) -> Floats:
+    """Negative values lose a part of themselves."""
+    return np.where(v < ZERO, v * (ONE - F(asymmetry)), v)
+
+
+def quantised(v: Floats, delta: F, stochastic: bool, key: int, i: int) -> Floats:
+    """The grid point next to `v`, or stochastically one of its neighbours, by the numbers of words `(i, line)`."""
+    if delta <= ZERO:
+        return v
+    if not stochastic:
+        return delta * rint(v / delta)
+    u = uniforms(key, np.full(len(v), i, U), count(len(v)))
+    return delta * rint(v / delta + (u - HALF))
 
 
 def multiply(matrix: Floats, v: Floats) -> Floats:
@@ -545,43 +1091,174 @@ def multiply(matrix: Floats, v: Floats) -> Floats:
     return z
 
 
-def noise_factor(io: Settings, x: Floats) -> F:
-    """`alpha` of noise management: what the inputs are divided by."""
-    limit = F(io["nm_thres"])
-    if io["noise_management"] == "abs_max":
-        alpha = largest(x)
-        return limit if ZERO < limit < alpha else alpha
-    return limit if io["noise_management"] == "constant" and limit > ZERO else ONE
+class Periphery:
+    """The periphery of one direction of products, with the running mean of noise management.
 
-
-def analog(io: Settings, matrix: Floats, x: Floats, keys: tuple[int, int], manage_bounds: bool) -> Floats:
-    """`matrix x` of one vector through DAC, crossbar and ADC.
-
-    Bound management repeats the product with inputs halved until no output is beyond the bound, or it is tired. `keys`
-    are the streams of input and output noise, with a child for each pass; line `i` gets normal `(0, i)`.
+    `patterns` is the key of what its lines keep for life; `transposed` says that matrices come transposed (backward).
     """
-    if io["is_perfect"]:
-        return multiply(matrix, x) * F(io["out_scale"])
-    inp_res, inp_bound, inp_noise = F(io["inp_res"]), F(io["inp_bound"]), F(io["inp_noise"])
-    out_res, out_bound, out_noise = F(io["out_res"]), F(io["out_bound"]), F(io["out_noise"])
-    alpha = noise_factor(io, x)
-    if alpha <= ZERO and inp_noise <= ZERO:
-        return np.zeros(len(matrix), F)
-    delta = resolution(inp_res, inp_bound)
-    r, number = ONE, 0
-    while True:
-        scale = (alpha if alpha > ZERO else ONE) * r
-        v, _ = convert(x / scale, inp_res, inp_bound)
-        if inp_noise > ZERO:
-            v = v + inp_noise * normals(child(keys[0], number), np.zeros(len(v), U), count(len(v)))
-        z = multiply(matrix, v)
-        if out_noise > ZERO:
-            z = z + out_noise * normals(child(keys[1], number), np.zeros(len(z), U), count(len(z)))
-        z, over = convert(z, out_res, out_bound)
-        tired = r > F(io["max_bm_factor"]) or (delta > ZERO and r > F(io["max_bm_res"]) / delta)
-        if not over or not manage_bounds or io["bound_management"] == "none" or tired:
-            return z * (F(io["out_scale"]) * scale)
-        r, number = TWO * r, number + 1
+
+    def __init__(self, io: Settings, patterns: int, transposed: bool = False) -> None:
+        self.io, self.patterns, self.transposed = {**IO, **io}, patterns, transposed
+        self.running = ZERO
+
+    def number(self, name: str) -> F:
+        """A setting as float32."""
+        return F(self.io[name])
+
+    def unit(self) -> F:
+        """The range of the ADC, 1 if it is infinite."""
+        return self.number("out_bound") if self.number("out_bound") > ZERO else ONE
+
+    def capped(self, a: F) -> F:
+        """`a`, at most `nm_thres` if that is positive."""
+        limit = self.number("nm_thres")
+        return limit if ZERO < limit < a else a
+
+    def line_values(self, of: int, name: str, n: int) -> Floats:
+        """`|mean (1 + std Xi)|` for the lines."""
+        xi = numbered(child(self.patterns, of), 0, n)
+        return np.abs(self.number(name) * (ONE + self.number(name + "_std") * xi))
+
+    def delta_in(self) -> F:
+        """The step of the DAC."""
+        return resolution(self.number("inp_res"), self.number("inp_bound"))
+
+    # Noise management.
+
+    def factor(self, x: Floats, learn: bool) -> F:
+        """`alpha` of noise management: what the inputs are divided by. `learn`: the running mean may move."""
+        match self.io["noise_management"]:
+            case "constant":
+                return self.number("nm_thres") if self.number("nm_thres") > ZERO else ONE
+            case "max":
+                return self.capped(largest(positive(x)))
+            case "abs_max":
+                return self.capped(largest(x))
+            case "abs_max_np_sum":
+                return self.worst_case(x)
+            case "average_abs_max":
+                alpha, decay = largest(x), self.number("nm_decay")
+                if self.running > ZERO:
+                    alpha = (ONE - decay) * self.running + decay * alpha if learn else self.running
+                if learn:
+                    self.running = alpha
+                return alpha
+        return ONE
+
+    def worst_case(self, x: Floats) -> F:
+        """`alpha` that keeps sums of inputs of one sign, times `nm_assumed_wmax`, within the range of the ADC."""
+        ones = np.ones((1, len(x)), F)
+        up, down = multiply(ones, positive(x))[0], multiply(ones, positive(-x))[0]
+        most = self.capped(largest(x))
+        wanted = ((up if up > down else down) * self.number("nm_assumed_wmax")) / self.unit()
+        if self.delta_in() > ZERO:
+            limit = (most * self.number("max_bm_res")) / self.delta_in()
+            wanted = wanted if wanted < limit else limit
+        return wanted if wanted > most else most
+
+    # The chain.
+
+    def convert_in(self, v: Floats, key: int) -> Floats:
+        """The DAC."""
+        v = quantised(v, self.delta_in(), self.io["inp_sto_round"], key, 1)
+        bound, sigma = self.number("inp_bound"), self.number("inp_noise")
+        v = clip(v, -bound, bound) if bound > ZERO else v
+        v = v + sigma * numbered(key, 0, len(v)) if sigma > ZERO else v
+        return weakened(v, self.io["inp_asymmetry"])
+
+    def other(self, matrix: Floats) -> Floats:
+        """The weights that negative inputs see."""
+        cells = matrix.T if self.transposed else matrix
+        seen = cells.copy()
+        for row in range(len(cells)):
+            xi = numbered(child(self.patterns, OF_READING, row), 0, len(cells[row]))
+            seen[row] = cells[row] * (ONE + self.number("w_read_asymmetry_dtod") * xi)
+        return seen.T if self.transposed else seen
+
+    def crossbar(self, matrix: Floats, v: Floats, key: int, half: str) -> Floats:
+        """The currents of one pass; `half` says whether the inputs are all, the positive or the negative ones."""
+        n = F(len(v))
+        if self.number("w_read_asymmetry_dtod") <= ZERO or half == "positive":
+            z = multiply(matrix, v)
+        elif half == "negative":
+            z = multiply(self.other(matrix), v)
+        else:
+            z = multiply(matrix, positive(v)) - multiply(self.other(matrix), positive(-v))
+        if self.number("ir_drop") > ZERO:
+            place = ONE - count(len(v)).astype(F) / n
+            a = ((self.number("ir_drop") * n) / self.number("ir_drop_g_ratio")) * multiply(np.abs(matrix), np.abs(v))
+            c = ((F(0.05) * a - F(0.2)) * a + HALF) * a
+            z = z - c * multiply(matrix, v * (ONE - place * place))
+        conductance = multiply(positive(matrix - self.number("v_offset_w_min")), np.ones(len(v), F))
+        if self.number("v_offset_std") > ZERO:
+            xi = numbered(child(self.patterns, OF_OFFSET), 0, len(z))
+            z = z + (self.number("v_offset_std") * xi) * conductance
+        if self.number("r_series") > ZERO:
+            z = z / (ONE + (self.number("r_series") * conductance) / n)
+        strength = self.number("w_noise")
+        if strength > ZERO and self.io["w_noise_type"] != "none":
+            squares = np.abs(matrix) if self.io["w_noise_type"] == "pcm_read" else np.ones(matrix.shape, F)
+            z = z + (strength * np.sqrt(multiply(squares, v * v))) * numbered(key, 1, len(z))
+        return z
+
+    def convert_out(self, z: Floats, key: int) -> tuple[Floats, bool]:
+        """The ADC; also whether anything was beyond the bound."""
+        if self.number("out_nonlinearity") > ZERO:
+            bend = self.line_values(OF_NONLINEARITY, "out_nonlinearity", len(z))
+            gain = ONE + self.number("out_nonlinearity") * self.number("slope_calibration")
+            z = (gain * z) / (ONE + (bend * np.abs(z)) / self.unit())
+        z = weakened(z, self.io["out_asymmetry"])
+        if self.number("out_noise") > ZERO:
+            z = z + self.line_values(OF_NOISE, "out_noise", len(z)) * numbered(key, 0, len(z))
+        bound = self.number("out_bound")
+        z = quantised(z, resolution(self.number("out_res"), bound), self.io["out_sto_round"], key, 2)
+        if bound <= ZERO:
+            return z, False
+        return clip(z, -bound, bound), bool(((np.abs(z) if self.io["bm_test_negative_bound"] else z) > bound).any())
+
+    def one_pass(self, matrix: Floats, v: Floats, key: int) -> tuple[list[Floats], bool]:
+        """Crossbar and ADC: what is converted (twice for a digital difference), and whether it was too much."""
+        if self.io["mv_type"] == "one_pass":
+            z, over = self.convert_out(self.crossbar(matrix, v, key, "all"), key)
+            return [z], over
+        plus = self.crossbar(matrix, positive(v), key, "positive")
+        minus = self.crossbar(matrix, positive(-v), child(key, 1), "negative")
+        if self.io["mv_type"] == "pos_neg_separate":
+            z, over = self.convert_out(plus - minus, key)
+            return [z], over
+        both = [self.convert_out(plus, key), self.convert_out(minus, child(key, 1))]
+        return [both[0][0], both[1][0]], both[0][1] or both[1][1]
+
+    def product(self, matrix: Floats, x: Floats, keys: tuple[int, int], manage_bounds: bool, learn: bool) -> Floats:
+        """`matrix x` of one vector.
+
+        Bound management repeats the product with inputs halved until no output is beyond the bound, or it is tired.
+        `keys` are the streams of inputs and outputs, with a child for each pass.
+        """
+        if self.io["is_perfect"]:
+            return multiply(matrix, x) * self.number("out_scale")
+        alpha = self.factor(x, learn)
+        if alpha <= ZERO and self.number("inp_noise") <= ZERO:
+            return np.zeros(len(matrix), F)
+        delta, management = self.delta_in(), self.io["bound_management"]
+        r, number = ONE, 0
+        while True:
+            scale = (alpha if alpha > ZERO else ONE) * r
+            v = self.convert_in(x / scale, child(keys[0], number))
+            parts, over = self.one_pass(matrix, v, child(keys[1], number))
+            tired = r > self.number("max_bm_factor") or (delta > ZERO and r > self.number("max_bm_res") / delta)
+            if not over or not manage_bounds or management == "none" or tired:
+                values = [z * (self.number("out_scale") * scale) for z in parts]
+                return values[0] - values[1] if len(values) > 1 else values[0]
+            r = TWO * r
+            if management == "iterative_worst_case" and number == 0:
+                alpha, r = self.worst_case(x), ONE
+            number = number + 1
+
+    def quiet(self) -> Settings:
+        """The settings without anything that is drawn anew."""
+        silent = {"inp_noise": 0.0, "out_noise": 0.0, "w_noise": 0.0, "inp_sto_round": False, "out_sto_round": False}
+        return {**self.io, **silent}
 
 
 # ---- 7 tiles and plans
@@ -592,7 +1269,7 @@ class Transfer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.io = {**IO, **settings["io"]}
+        self.io = settings["io"]
         self.steps = [s["write"] for s in settings["steps"]]
         self.pointer, self.events, self.since = 0, 0, 0
 
@@ -619,7 +1296,12 @@ class Tile:
         backward: Settings, pulses: Settings, seeds: tuple[int, int], path: str,
     ) -> None:  # fmt: skip
         self.d_out, self.d_in, self.plan = d_out, d_in, plan
-        self.io = {"forward": {**IO, **forward}, "backward": {**IO, **backward}}
+        fixed = stream(seeds[0], DEVICE, path, 0)
+        crossbar = any(term["matrix"] in plan["arrays"] for term in plan["weight"])
+        # A weight without any array has no periphery.
+        forward, backward = (io if crossbar else {"is_perfect": True} for io in (forward, backward))
+        self.forward_side = Periphery(forward, child(fixed, FORWARD))
+        self.backward_side = Periphery(backward, child(fixed, BACKWARD), True)
         self.pulses = {**PULSES, **pulses}
         shape = (d_out, d_in)
         self.arrays = {name: Array(devices[name], shape, seeds, path, i) for i, name in enumerate(plan["arrays"])}
@@ -627,7 +1309,7 @@ class Tile:
         self.transfers = [Transfer(settings) for settings in plan["transfers"]]
         self.keys = {"run": stream(seeds[1], RUN, path, 0), "eval": stream(seeds[1], EVAL, path, 0)}
         self.products = {"training": 0, "evaluation": 0, "backward": 0}
-        self.vectors, self.batches, self.batch_ends = 0, 0, 0
+        self.vectors, self.batches, self.batch_ends, self.operations = 0, 0, 0, 0
 
     # Weights.
 
@@ -637,14 +1319,61 @@ class Tile:
 
     def set_matrix(self, name: str, w: Floats) -> None:
         """Sets an array, clipped to the bounds of its cells, or a digital matrix."""
+        self.put(name, w, self.operation())
+
+    def put(self, name: str, w: Floats, operation: int) -> None:
+        """The same as part of an operation."""
         if name in self.arrays:
-            self.arrays[name].store(w)
+            self.arrays[name].set(w, operation)
         else:
             self.digital[name] = w.copy()
 
     def parameter(self, array: str, name: str) -> Floats:
-        """A per-cell parameter of an array."""
-        return self.arrays[array].cells[name]
+        """A per-cell parameter of an array; those of cells of several devices begin with the device's number."""
+        parts = self.arrays[array].parts
+        if "." in name:
+            part, name = name.split(".")
+            return parts[int(part)].cells[name]
+        return parts[0].cells[name]
+
+    # Operations.
+
+    def operation(self) -> int:
+        """The number of an operation that changes arrays outside of updates."""
+        self.operations += 1
+        return self.operations
+
+    def crossbars(self) -> list[Crossbar]:
+        """The crossbars of all arrays."""
+        return [part for array in self.arrays.values() for part in array.parts]
+
+    def decay(self) -> None:
+        """One decay of all cells."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.decay(number)
+
+    def diffuse(self) -> None:
+        """One diffusion of all cells."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.diffuse(number)
+
+    def drift(self, time: float) -> None:
+        """Drift of all cells over a time."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.drift(F(time), number)
+
+    def reset(self, columns: list[int], prob: float) -> None:
+        """Reset of the cells of some columns, each with a probability."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.reset_columns(columns, F(prob), number)
+
+    def pulse_cells(self, array: str, counts: NDArray[np.int32]) -> None:
+        """Pulses of the single cells of an array."""
+        self.arrays[array].pulse_cells(counts, self.operation())
 
     def weights(self) -> Floats:
         """The composite weight: the sum of factor * matrix, terms with factor 0 left out."""
@@ -656,34 +1385,40 @@ class Tile:
 
     def set_weights(self, w: Floats) -> None:
         """Puts `w` into the last term of the weight and 0 into all else."""
+        number = self.operation()
         for name in [*self.arrays, *self.digital]:
-            self.set_matrix(name, np.zeros(w.shape, F))
+            self.put(name, np.zeros(w.shape, F), number)
         last = self.plan["weight"][-1]
-        self.set_matrix(last["matrix"], w / F(last["factor"]))
+        self.put(last["matrix"], w / F(last["factor"]), number)
 
     # Products.
 
-    def forward(self, x: Floats, training: bool) -> Floats:
-        """`W x` of every vector; training and evaluation have streams of their own."""
+    def forward(self, x: Floats, training: bool, noise: bool = True) -> Floats:
+        """`W x` of every vector; training and evaluation have streams of their own.
+
+        Without noise nothing is drawn anew, and nothing moves on.
+        """
         name, key = ("training", self.keys["run"]) if training else ("evaluation", self.keys["eval"])
-        return self.product("forward", name, self.weights(), x, (child(key, FORWARD_IN), child(key, FORWARD_OUT)))
+        keys, side, w = (child(key, FORWARD_IN), child(key, FORWARD_OUT)), self.forward_side, self.weights()
+        if not noise:
+            still = Periphery(side.quiet(), side.patterns)
+            still.running = side.running
+            y = [still.product(w, one, keys, True, False) for one in x]
+        else:
+            y = [side.product(w, one, self.vector_keys(name, keys), True, training) for one in x]
+        return stacked(y)
 
     def backward(self, d: Floats) -> Floats:
         """`W^T d` of every vector, without bound management."""
-        key = self.keys["run"]
-        keys = child(key, BACKWARD_IN), child(key, BACKWARD_OUT)
-        return self.product("backward", "backward", self.weights().T, d, keys)
+        keys, w = (child(self.keys["run"], BACKWARD_IN), child(self.keys["run"], BACKWARD_OUT)), self.weights().T
+        side = self.backward_side
+        return stacked([side.product(w, one, self.vector_keys("backward", keys), False, True) for one in d])
 
-    def product(self, side: str, counter: str, matrix: Floats, x: Floats, keys: tuple[int, int]) -> Floats:
-        """Products of all vectors; a weight without any array has no periphery."""
-        crossbar = any(term["matrix"] in self.arrays for term in self.plan["weight"])
-        io = self.io[side] if crossbar else {**IO, "is_perfect": True}
-        y = np.zeros((len(x), len(matrix)), F)
-        for b in range(len(x)):
-            number = self.products[counter]
-            y[b] = analog(io, matrix, x[b], (child(keys[0], number), child(keys[1], number)), side == "forward")
-            self.products[counter] += 1
-        return y
+    def vector_keys(self, counter: str, keys: tuple[int, int]) -> tuple[int, int]:
+        """The keys of the next vector of a kind."""
+        number = self.products[counter]
+        self.products[counter] += 1
+        return child(keys[0], number), child(keys[1], number)
 
     # Updates.
 
@@ -693,68 +1428,126 @@ class Tile:
             self.update_call(x[first : first + 4096], d[first : first + 4096], lr)
 
     def update_call(self, x: Floats, d: Floats, lr: float) -> None:
-        """Vector by vector: the gradient, then the events that are due."""
-        for array in self.arrays.values():
-            array.begin(self.vectors)
+        """The gradient of all vectors up to those with events, then the events."""
+        for crossbar in self.crossbars():
+            crossbar.begin(self.vectors)
+        begun = 0
         for b in range(len(x)):
-            self.gradient(x[b], d[b], lr)
             self.vectors += 1
-            for index, transfer in enumerate(self.transfers):
-                if transfer.due(b, len(x), self.vectors, self.batches):
-                    self.event(index, transfer, lr)
+            due = [i for i, t in enumerate(self.transfers) if t.due(b, len(x), self.vectors, self.batches)]
+            full = [a for a in self.arrays.values() if a.refresh_every > 0 and self.vectors % a.refresh_every == 0]
+            if due or full or b == len(x) - 1:
+                self.gradient(x[begun : b + 1], d[begun : b + 1], lr)
+                begun = b + 1
+            for index in due:
+                self.event(index, self.transfers[index], lr)
+            for array in full:
+                array.refresh(self.vectors // array.refresh_every)
         self.batches += 1
+        for crossbar in self.crossbars():
+            crossbar.close()
 
     def end_batch(self) -> None:
         """Diffusion, then decay of all cells."""
-        for array in self.arrays.values():
-            array.end_batch(self.batch_ends)
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.end_batch(self.batch_ends, number)
         self.batch_ends += 1
 
     def gradient(self, x: Floats, d: Floats, lr: float) -> None:
-        """`target -= rate d x^T` of one vector."""
+        """`target -= rate d x^T` of the last `len(x)` vectors."""
         gradient = self.plan["gradient"]
         name, rate = gradient["target"], rate_at(gradient["rate"], lr)
         if name in self.arrays:
-            array = self.arrays[name]
-            trains = child(array.run, TRAIN_X, self.vectors), child(array.run, TRAIN_D, self.vectors)
-            change(array, x, d, rate, self.pulses, trains)
+            array, numbers = self.arrays[name], list(range(self.vectors - len(x), self.vectors))
+            keys = [(child(array.run, TRAIN_X, b), child(array.run, TRAIN_D, b)) for b in numbers]
+            self.pulse(array, x, d, rate, self.pulses, keys, numbers, TRAIN_X)
         else:
-            for row in range(self.d_out):
-                scaled = finite(-F(rate) * d[row])
-                if scaled != ZERO:
-                    self.digital[name][row] = self.digital[name][row] + finite(scaled * x)
+            for b in range(len(x)):
+                for row in range(self.d_out):
+                    scaled = finite(-F(rate) * d[b, row])
+                    if scaled != ZERO:
+                        self.digital[name][row] = self.digital[name][row] + finite(scaled * x[b])
+
+    def pulse(
+        self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, numbers: list[int],
+        purpose: int,
+    ) -> None:  # fmt: skip
+        """`array -= rate d x^T`, each device of its cells taking its share of the vectors (or writes) `numbers`."""
+        for index, part in enumerate(array.parts):
+            taken = [b for b, number in enumerate(numbers) if array.takes(index, number, purpose)]
+            if taken:
+                change(part, x[taken], d[taken], rate, pulses, [keys[b] for b in taken], part.route)
 
     def event(self, index: int, transfer: Transfer, lr: float) -> None:
-        """Reads all columns that are due, then writes them: `target[:, line] += rate u`, `x` one-hot and `d = -u`."""
-        reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else self.d_in
-        lines = [(transfer.pointer + r) % self.d_in for r in range(reads)]
+        """Reads all lines that are due, then resets and writes them one by one.
+
+        On columns `target[:, line] += rate u` is an update with `x` one-hot and `d = -u`; on rows with `d` one-hot and
+        `x = -u`.
+        """
+        columns = transfer.settings.get("axis", "columns") == "columns"
+        n = self.d_in if columns else self.d_out
+        reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else n
+        start = transfer.pointer
+        if transfer.settings.get("random", False):
+            key = child(self.keys["run"], SELECT, index, transfer.events)
+            start = (int(words(key, np.zeros(1, U), np.zeros(1, U))[0]) * n) >> 32
+        lines = [(start + r) % n for r in range(reads)]
         sums = [[self.read(index, transfer, write["source"], line) for write in transfer.steps] for line in lines]
-        for line, values in zip(lines, sums, strict=True):
+        for place, (line, values) in enumerate(zip(lines, sums, strict=True)):
+            self.reset_sources(index, transfer, line)
             for number, (write, u) in enumerate(zip(transfer.steps, values, strict=True)):
-                array, rate, pulses = (
-                    self.arrays[write["target"]],
-                    rate_at(write["rate"], lr),
-                    {**PULSES, **write["pulses"]},
-                )
+                array, rate = self.arrays[write["target"]], rate_at(write["rate"], lr)
                 tags = (index, number, transfer.events, line)
-                trains = child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags)
-                change(array, one_hot(self.d_in, line), -u, rate, pulses, trains)
-        transfer.pointer = (transfer.pointer + reads) % self.d_in
+                keys = [(child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags))]
+                x, d = (one_hot(n, line), -u) if columns else (-u, one_hot(n, line))
+                pulses, which = {**PULSES, **write["pulses"]}, [transfer.events * reads + place]
+                self.pulse(array, x[None], d[None], rate, pulses, keys, which, WRITE_X)
+        transfer.pointer = (start + reads) % n
         transfer.events += 1
 
+    def reset_sources(self, index: int, transfer: Transfer, line: int) -> None:
+        """Resets the line of the source arrays, with the transfer's probability."""
+        prob, tags = F(transfer.settings.get("reset_prob", 0.0)), (index, transfer.events, line)
+        u = uniforms(child(self.keys["run"], RESET_LINE, *tags), np.zeros(1, U), np.zeros(1, U))[0]
+        if prob == ZERO or u >= prob:
+            return
+        where = np.zeros((self.d_out, self.d_in), np.bool_)
+        if transfer.settings.get("axis", "columns") == "columns":
+            where[:, line] = True
+        else:
+            where[line] = True
+        sources = {term["matrix"] for write in transfer.steps for term in write["source"]}
+        for part in [part for name in self.arrays if name in sources for part in self.arrays[name].parts]:
+            key = child(part.run, RESET, 1, *tags)
+            part.reset(where, key, child(key, SHOWN))
+
     def read(self, index: int, transfer: Transfer, source: list[Settings], line: int) -> Floats:
-        """The sum of the source terms on a column; arrays are read through the transfer's periphery."""
-        total = np.zeros(self.d_out, F)
+        """The sum of the source terms on a line; arrays are read through the transfer's periphery."""
+        columns = transfer.settings.get("axis", "columns") == "columns"
+        total = np.zeros(self.d_out if columns else self.d_in, F)
         for i, term in enumerate(source):
             name, factor = term["matrix"], F(term["factor"])
+            matrix = self.matrix(name) if columns else self.matrix(name).T
             if name in self.arrays:
                 tags = (index, transfer.events, line, 0)
                 keys = child(self.arrays[name].run, READ_IN, *tags), child(self.arrays[name].run, READ_OUT, *tags)
-                values = analog(transfer.io, self.arrays[name].seen(), one_hot(self.d_in, line), keys, False)
+                side = Periphery(
+                    transfer.io, child(self.arrays[name].fixed, READ if columns else READ_ROWS), not columns
+                )
+                values = side.product(matrix, one_hot(matrix.shape[1], line), keys, False, False)
             else:
-                values = self.digital[name][:, line]
+                values = matrix[:, line]
             total = total + factor * values if i > 0 else factor * values
         return total
+
+
+def stacked(vectors: list[Floats]) -> Floats:
+    """Vectors as the rows of a matrix."""
+    y = np.zeros((len(vectors), len(vectors[0])), F)
+    for b in range(len(vectors)):
+        y[b] = vectors[b]
+    return y
 
 
 def one_hot(n: int, line: int) -> Floats:

@@ -29,6 +29,7 @@ NODES: dict[str, Any] = {
     "q_up": [1.9, 1.5, 1.1, 0.7, 0.1],
     "q_down": [0.0, 0.6, 0.8, 1.3, 2.2],
 }
+PIECES: dict[str, Any] = {"u_up": [1.9, 1.2, 0.9, 0.8, 0.1], "u_down": [0.0, 0.7, 0.8, 1.3, 2.2]}
 
 DEVICES: dict[str, dict[str, Any]] = {
     "ConstantStep": {"model": "ConstantStep", **SPREADS, **BOUNDS},
@@ -54,6 +55,62 @@ DEVICES: dict[str, dict[str, Any]] = {
     "PowerResponse": {"model": "PowerResponse", "mult_noise": False, **SPREADS, "tau": 0.5, "gamma": 2.5},
     "ExponentialResponse": {"model": "ExponentialResponse", "mult_noise": False, **SPREADS, "tau": 0.5, "gamma": 2.0},
     "Tabulated": {"model": "Tabulated", **SPREADS, **NODES},
+    "LinearStep": {
+        "model": "LinearStep",
+        **SPREADS,
+        **BOUNDS,
+        "gamma_up": 0.6,
+        "gamma_down": 0.4,
+        "gamma_up_dtod": 0.1,
+        "gamma_down_dtod": 0.2,
+    },
+    "SoftBoundsPmax": {
+        "model": "SoftBoundsPmax",
+        **{name: spread for name, spread in SPREADS.items() if name not in ("dw_min", "up_down")},
+        "p_max": 40.0,
+        "alpha": 0.04,
+        "range_max": 0.5,
+        "range_min": -0.3,
+    },
+    "ExpStep": {
+        "model": "ExpStep",
+        **SPREADS,
+        **BOUNDS,
+        "A_up": 0.5,
+        "A_down": 0.6,
+        "gamma_up": 1.5,
+        "gamma_down": 2.0,
+        "a": 0.5,
+        "b": 0.1,
+        "dw_min_std_add": 0.005,
+        "dw_min_std_slope": 0.01,
+    },
+    "PowStepReference": {
+        "model": "PowStepReference",
+        **SPREADS,
+        **BOUNDS,
+        "pow_gamma": 0.7,
+        "pow_gamma_dtod": 0.1,
+        "pow_up_down": 0.2,
+        "pow_up_down_dtod": 0.05,
+    },
+    "PiecewiseStep": {"model": "PiecewiseStep", **SPREADS, **BOUNDS, **PIECES},
+    "ShiftedLinear": {
+        "model": "ShiftedLinear",
+        "mult_noise": False,
+        **SPREADS,
+        "tau_max": 0.5,
+        "tau_min": -0.4,
+        "shift": 0.1,
+    },
+    "SaturatingExponential": {
+        "model": "SaturatingExponential",
+        "mult_noise": False,
+        **SPREADS,
+        **BOUNDS,
+        "gamma_up": 3.0,
+        "gamma_down": 2.0,
+    },
 }
 
 # What cells do at the end of a mini-batch.
@@ -88,7 +145,7 @@ class Row:
     def device(self) -> devices.Device:
         """Without any noise or spread: all cells are the mean cell."""
         noisy = self.noisy
-        off = ("_dtod", "_std", "reference_mean", "lifetime", "diffusion")
+        off = ("_dtod", "_std", "_std_add", "_std_slope", "reference_mean", "lifetime", "diffusion")
         names = [f.name for f in fields(noisy) if f.name.endswith(off)]
         return replace(noisy, **dict.fromkeys(names, 0.0))
 
@@ -97,13 +154,14 @@ class Row:
         device, s = self.device, DEVICES[self.name]
         low, high = device.bounds
         gamma, shift = s.get("pow_gamma", 0.0), s.get("pow_up_down", 0.0)
+        gammas = s.get("gamma_up", gamma * (1 + min(shift, 0))), s.get("gamma_down", gamma * (1 - max(shift, 0)))
         return dict(
             w_max=high,
             w_min=low,
             dw_up=device.dw_min * (1 + min(device.up_down, 0)),
             dw_down=device.dw_min * (1 - max(device.up_down, 0)),
-            gamma_up=gamma * (1 + min(shift, 0)),
-            gamma_down=gamma * (1 - max(shift, 0)),
+            gamma_up=gammas[0],
+            gamma_down=gammas[1],
         )
 
 
@@ -113,6 +171,14 @@ def _position(v: Any, cell: Mapping[str, Any]) -> Any:
 
 def _power(base: Any, exponent: Any) -> Any:
     return np.maximum(base, 0.0) ** exponent
+
+
+def _exponential(size: float, gamma: float) -> Formula:
+    def q(v: Any, cell: Mapping[str, Any]) -> Any:
+        y = v / (cell["w_max"] - cell["w_min"]) + 0.1
+        return np.maximum(1 - size * np.exp(gamma * y), 0)
+
+    return q
 
 
 def _table(q: str) -> Formula:
@@ -153,7 +219,41 @@ ROWS = [
         q_down=lambda v, cell: np.expm1(2 * (1 - v / cell["w_min"])) / np.expm1(2),
     ),
     Row(name="Tabulated", q_up=_table("q_up"), q_down=_table("q_down")),
+    Row(
+        name="LinearStep",
+        q_up=lambda v, cell: 1 - cell["gamma_up"] * v / 0.6,
+        q_down=lambda v, cell: 1 + cell["gamma_down"] * v / 0.4,
+    ),
+    Row(
+        name="SoftBoundsPmax",
+        q_up=lambda v, cell: 1 - v / cell["w_max"],
+        q_down=lambda v, cell: 1 - v / cell["w_min"],
+    ),
+    Row(name="ExpStep", q_up=_exponential(0.5, 1.5), q_down=_exponential(0.6, -2.0)),
+    Row(
+        name="PowStepReference",
+        q_up=lambda v, cell: _power(1 - _position(v, cell), cell["gamma_up"]),
+        q_down=lambda v, cell: _power(_position(v, cell), cell["gamma_down"]),
+    ),
+    Row(
+        name="PiecewiseStep",
+        q_up=lambda v, cell: np.interp(_position(v, cell), np.linspace(0, 1, 5), PIECES["u_up"]),
+        q_down=lambda v, cell: np.interp(_position(v, cell), np.linspace(0, 1, 5), PIECES["u_down"]),
+    ),
+    Row(
+        name="ShiftedLinear",
+        q_up=lambda v, cell: (cell["w_max"] - v) / 0.5,
+        q_down=lambda v, cell: (v - cell["w_min"]) / 0.4,
+    ),
+    Row(
+        name="SaturatingExponential",
+        q_up=lambda v, cell: -np.expm1(-3 * (1 - _position(v, cell))),
+        q_down=lambda v, cell: -np.expm1(-2 * _position(v, cell)),
+    ),
 ]
+
+# Models whose steps are settings, not derived from others.
+STEPPED = [row for row in ROWS if "dw_min" in DEVICES[row.name]]
 
 # Transfers by vectors and by parts of a mini-batch, of one column and of all, read with limited precision and without.
 ALGORITHMS: list[og.algorithms.Algorithm] = [

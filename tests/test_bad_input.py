@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 import ohmgrad as og
 from ohmgrad import checkpoint, devices
-from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh
+from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh, mapping
 
 Change = Callable[[dict[str, Any]], object]
 Lies = Any
 
 DEVICE = devices.SoftBounds(dw_min=0.01, dw_min_dtod=0.2, dw_min_std=0.3, w_max_dtod=0.1, reference_std=0.01)
+SWITCHES = [field for field, default in mapping.DEFAULTS.items() if isinstance(default, bool)]
 NAN, INF, HUGE = np.nan, np.inf, 10**400
 
 
@@ -65,6 +66,9 @@ class Stage:
         data = (self.x if x is None else x, self.y if y is None else y)
         og.fit(self.model, data, **{"epochs": 1, "batch_size": 5, "lr": 0.1} | changed)
 
+    def evaluate(self, **changed: Any) -> None:
+        og.evaluate(self.model, (self.x, self.y), **changed)
+
     def labels(self, last: int) -> NDArray[np.int64]:
         return np.append(self.y[:-1], last)
 
@@ -95,6 +99,69 @@ def cell(name: str, value: float) -> Callable[[Stage], None]:
 
 def one(**settings: Any) -> Callable[[Stage], object]:
     return lambda s: Sequential(Linear(4, 3, **settings)).on(DEVICE)
+
+
+def io(**settings: Any) -> Callable[[Stage], object]:
+    return lambda s: og.IO(**settings)
+
+
+def built(device: type[devices.Device], fields: dict[str, Any]) -> Callable[[Stage], object]:
+    return lambda s: device(**fields)
+
+
+def drift(**fields: Any) -> dict[str, Any]:
+    return {"drift": devices.Drift(**fields)}
+
+
+BAD_DEVICES: list[tuple[Any, dict[str, Any], str, str, str]] = [
+    # what all of them have
+    (devices.SoftBounds, dict(reset=NAN), "device.reset", "NaN", "-1000000000.0 to"),
+    (devices.SoftBounds, dict(reset_dtod=-0.1), "device.reset_dtod", "-0.1", "0.0 to"),
+    (devices.SoftBounds, dict(reset_std=INF), "device.reset_std", "inf", "0.0 to"),
+    (devices.SoftBounds, dict(write_noise_std=-1.0), "device.write_noise_std", "-1", "0.0 to"),
+    (devices.ConstantStep, dict(write_noise_std=0.5), "device.write_noise_std", "0.5", "0: .* no write noise"),
+    (devices.PowStepReference, dict(write_noise_std=0.5), "device.write_noise_std", "0.5", "0: .* no write noise"),
+    (devices.SoftBounds, dict(corrupt_devices_prob=1.5), "device.corrupt_devices_prob", "1.5", "0.0 to 1.0"),
+    (devices.SoftBounds, dict(corrupt_devices_range=-0.1), "device.corrupt_devices_range", "-0.1", "0.0 to"),
+    (devices.SoftBounds, drift(nu=NAN), "device.drift.nu", "NaN", "-1000000000.0 to"),
+    (devices.SoftBounds, drift(t_0=0.0), "device.drift.t_0", "0", "1e-30 to"),
+    (devices.SoftBounds, drift(nu_dtod=-1.0), "device.drift.nu_dtod", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(nu_std=-1.0), "device.drift.nu_std", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(wg_ratio=0.0), "device.drift.wg_ratio", "0", "1e-30 to"),
+    (devices.SoftBounds, drift(w_noise_std=-1.0), "device.drift.w_noise_std", "-1", "0.0 to"),
+    (devices.SoftBounds, drift(reset_tol=-1.0), "device.drift.reset_tol", "-1", "0.0 to"),
+    # what each has for itself
+    (devices.LinearStep, dict(gamma_up=NAN), "device.gamma_up", "NaN", "-1000000000.0 to"),
+    (devices.LinearStep, dict(gamma_down_dtod=-0.1), "device.gamma_down_dtod", "-0.1", "0.0 to"),
+    (devices.LinearStep, dict(reverse_offset=-0.1), "device.reverse_offset", "-0.1", "0.0 to"),
+    (devices.LinearStep, dict(w_min=0.5), "device.w_min", "0.5", "to 0.0"),
+    (devices.SoftBoundsPmax, dict(p_max=0.5), "device.p_max", "0.5", "1.0 to"),
+    (devices.SoftBoundsPmax, dict(alpha=0.0), "device.alpha", "0", "1e-9 to 100.0"),
+    (devices.SoftBoundsPmax, dict(range_max=-0.5), "device.range_max", "-0.5", "0.0 to"),
+    (devices.SoftBoundsPmax, dict(range_min=0.5), "device.range_min", "0.5", "to 0.0"),
+    (devices.SoftBoundsPmax, dict(range_min=0, range_max=0), "device.range_min", "0, 0", "range_min < range_max"),
+    (devices.SoftBoundsPmax, dict(alpha=1e-9, p_max=1, range_max=10), "range_max", "10", "at most 1e9"),
+    (devices.ExpStep, dict(A_up=1.0, A_down=1.0, b=0.0), "device.A_up", "1, 1", "a step at zero"),
+    (devices.ExpStep, dict(A_up=-1e9, b=10, gamma_up=40), "device.A_up", "-1000000000", "at most 1e9"),
+    (devices.ExpStep, dict(gamma_up=-1.0), "device.gamma_up", "-1", "0.0 to 40.0"),
+    (devices.ExpStep, dict(gamma_down=41.0), "device.gamma_down", "41", "0.0 to 40.0"),
+    (devices.ExpStep, dict(a=11.0), "device.a", "11", "-10.0 to 10.0"),
+    (devices.ExpStep, dict(b=-11.0), "device.b", "-11", "-10.0 to 10.0"),
+    (devices.ExpStep, dict(dw_min_std_add=-0.1), "device.dw_min_std_add", "-0.1", "0.0 to"),
+    (devices.ExpStep, dict(dw_min_std_slope=-0.1), "device.dw_min_std_slope", "-0.1", "0.0 to"),
+    (devices.PowStepReference, dict(pow_gamma=0.0), "device.pow_gamma", "0", "1e-6 to 100.0"),
+    (devices.PowStepReference, dict(pow_up_down=2.0), "device.pow_up_down", "2", "-1.0 to 1.0"),
+    (devices.PiecewiseStep, dict(u_up=[1, -1], u_down=[0, 1]), "device.u_up", "-1", "0.0 to"),
+    (devices.PiecewiseStep, dict(u_up=[1, 1]), "device.u_up", "2 and 1", "as many up as down"),
+    (devices.PiecewiseStep, dict(u_up=[], u_down=[]), "device.u_up", "0 and 0", "1 to 4096"),
+    (devices.PiecewiseStep, dict(u_up=[1, 0, 1], u_down=[1, 1, 1]), "device.u_up", "0", "a step in the middle"),
+    (devices.ShiftedLinear, dict(tau_max=0.0), "device.tau_max", "0", "1e-30 to"),
+    (devices.ShiftedLinear, dict(tau_min=0.5), "device.tau_min", "0.5", "-1000000000.0 to -1e-30"),
+    (devices.ShiftedLinear, dict(shift=1.5), "device.shift", "1.5", "-1.0 to 1.0"),
+    (devices.SaturatingExponential, dict(gamma_up=0.0), "device.gamma_up", "0", "1e-6 to 40.0"),
+    (devices.SaturatingExponential, dict(gamma_down=41.0), "device.gamma_down", "41", "1e-6 to 40.0"),
+    (devices.SaturatingExponential, dict(w_max=0.0, w_min=0.0), "device.w_max", "0, 0", "w_min < w_max"),
+]
 
 
 def text(values: NDArray[Any]) -> NDArray[Any]:
@@ -206,9 +273,71 @@ CASES = [
     ),
     Case(act=lambda s: devices.SoftBounds(lifetime=-1.0), field="lifetime", value="-1", allowed="0.0 to 1000000000.0"),
     Case(act=lambda s: devices.SoftBounds(dw_min=HUGE), field="dw_min", allowed="finite"),
+    *[
+        Case(act=built(device, fields), field=field, value=value, allowed=allowed)
+        for device, fields, field, value, allowed in BAD_DEVICES
+    ],
     Case(act=lambda s: og.IO(inp_noise=NAN), field="inp_noise", value="NaN", allowed="0.0 or more"),
-    Case(act=lambda s: og.IO(noise_management="max"), field="noise_management", value="max", allowed="abs_max"),  # type: ignore[arg-type]
-    Case(act=lambda s: og.PulseTrain(desired_bl=0), field="desired_bl", value="0", allowed="1 to 16384"),
+    *[
+        Case(act=io(**{field: value}), field=field, value=re.escape(str(value).replace("nan", "NaN")), allowed=allowed)
+        for field, value, allowed in [
+            ("noise_management", "most", "average_abs_max"),
+            ("bound_management", "most", "iterative_worst_case"),
+            ("mv_type", "two_pass", "pos_neg_separate_digital_sum"),
+            ("w_noise_type", "multiplicative", "pcm_read"),
+            ("inp_asymmetry", 1.5, "-1.0 to 1.0"),
+            ("out_asymmetry", -1.5, "-1.0 to 1.0"),
+            ("nm_decay", 1.5, "0.0 to 1.0"),
+            ("ir_drop_g_ratio", 0, "1e-30 or more"),
+            ("v_offset_w_min", NAN, "finite"),
+            ("out_noise_std", -0.5, "0.0 or more"),
+            ("w_noise", -0.5, "0.0 or more"),
+            ("nm_assumed_wmax", -0.5, "0.0 or more"),
+            ("ir_drop", -0.5, "0.0 or more"),
+            ("v_offset_std", -0.5, "0.0 or more"),
+            ("r_series", -0.5, "0.0 or more"),
+            ("out_nonlinearity", -0.5, "0.0 or more"),
+            ("out_nonlinearity_std", -0.5, "0.0 or more"),
+            ("slope_calibration", -0.5, "0.0 or more"),
+            ("w_read_asymmetry_dtod", -0.5, "0.0 or more"),
+        ]
+    ],
+    *[
+        Case(act=io(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
+        for field in ["inp_sto_round", "out_sto_round", "bm_test_negative_bound"]
+    ],
+    Case(act=io(w_noise_type=1), error=TypeError, field="w_noise_type", value="1", allowed="string"),
+    Case(act=lambda s: s.tile.forward(s.x, noise="no"), error=TypeError, field="noise", value="str"),  # type: ignore[arg-type]
+    Case(act=lambda s: s.evaluate(noise=0), error=TypeError, field="noise", value="0", allowed="True or False"),
+    *[
+        Case(act=lambda s, wrong={field: value}: og.PulseTrain(**wrong), field=field, value=str(value), allowed=allowed)
+        for field, value, allowed in [
+            ("desired_bl", 0, "1 to 16384"),
+            ("desired_bl", 16385, "1 to 16384"),
+            ("pulse_type", "Stochastic", '"stochastic_compressed", .*"none"'),
+            ("um_grad_scale", 0.0, "1e-9 to 1000000000.0"),
+            ("um_grad_scale", -0.5, "1e-9 to 1000000000.0"),
+            ("res", -0.1, "0.0 to 1000000000.0"),
+            ("x_res_implicit", -0.1, "0.0 to 1000000000.0"),
+            ("d_res_implicit", 2_000_000_000, "0.0 to 1000000000.0"),
+            ("increment", "mean", '"sample", "batch"'),
+            ("rounding", "nearest", '"stochastic", "ceil", "floor"'),
+        ]
+    ],
+    Case(act=lambda s: og.PulseTrain(res=NAN), field="res", value="NaN", allowed="0.0 to"),
+    *[
+        Case(
+            act=lambda s, wrong={field: "yes"}: og.PulseTrain(**wrong),
+            error=TypeError,
+            field=field,
+            value="yes",
+            allowed="True or False",
+        )
+        for field in ("fixed_bl", "sto_round", "update_management")
+    ],
+    Case(
+        act=lambda s: og.PulseTrain(increment=True), error=TypeError, field="increment", value="True", allowed="string"
+    ),  # type: ignore[arg-type]
     Case(act=lambda s: og.TikiTaka(gamma=-0.5), field="gamma", value="-0.5", allowed=">= 0"),
     Case(
         act=lambda s: og.Tile(3, 4, algorithm=og.TikiTaka(n_reads_per_transfer=5)),
@@ -234,8 +363,14 @@ CASES = [
     ],
     *[
         Case(act=one(**{field: "no"}), error=TypeError, field=field, value="no", allowed="True or False")
-        for field in ["bias", "digital", "learn_out_scaling"]
+        for field in ["bias", "digital", *SWITCHES]
     ],
+    *[
+        Case(act=one(**{field: size}), field=field, value=str(size), allowed=r"0 \(any size\) to 2\*\*31 - 1")
+        for field in ["max_input_size", "max_output_size"]
+        for size in [-1, 1 << 31]
+    ],
+    Case(act=one(max_input_size="all"), error=TypeError, field="max_input_size", value="all", allowed="integer"),
     Case(act=one(name=5), error=TypeError, field="name", value="5", allowed="string"),
     # ---- unknown keywords
     *[
@@ -256,6 +391,8 @@ CASES = [
     ],
     Case(act=lambda s: devices.SoftBounds(tau=1.0), error=TypeError, field="tau"),  # type: ignore[call-arg]
     Case(act=lambda s: devices.LinearResponse(w_max=1.0), error=TypeError, field="w_max"),  # type: ignore[call-arg]
+    Case(act=lambda s: devices.SoftBoundsPmax(dw_min=0.1), error=TypeError, field="dw_min"),  # type: ignore[call-arg]
+    Case(act=lambda s: devices.SoftBounds(drift=0.1), error=TypeError, field="drift", value="0.1", allowed="Drift"),  # type: ignore[arg-type]
     # ---- training
     Case(act=lambda s: s.fit(epochs=0), field="epochs", value="0", allowed=">= 1"),
     Case(act=lambda s: s.fit(batch_size=0), field="batch_size", value="0", allowed=">= 1"),
@@ -339,7 +476,17 @@ def test_a_mistake_is_one_error_that_names_it_and_nothing_has_changed(case: Case
     name=st.sampled_from(["w_max", "w_min", "reference", "dw_up", "dw_down"]),
     size=st.sampled_from([0.0, 1e-45, 1e-40, 1e-3, 1e9, 1e30, 3e38]),
     lr=st.sampled_from([0.0, 1e-40, 0.1, 1e9, 3e38]),
-    pulses=st.sampled_from(["stochastic_compressed", "analog_update", "none_with_device"]),
+    pulses=st.sampled_from(
+        [
+            "stochastic_compressed",
+            "mean_count",
+            "deterministic_implicit",
+            "pulsed",
+            "analog_update",
+            "random_increment",
+            "none_with_device",
+        ]
+    ),
 )
 def test_cells_of_any_size_stay_within_their_bounds(name: str, size: float, lr: float, pulses: Any) -> None:
     tile = og.Tile(3, 4, device=DEVICE, pulses=og.PulseTrain(pulse_type=pulses), seed=1)
@@ -396,6 +543,12 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
     results = []
     for stage, form in zip(stages, (lambda v: v, plain), strict=True):
         tile, layer = stage.tile, Linear(4, 3).build("0", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid = Linear(
+            4, 3, digital_bias=False, max_input_size=2, weight_scaling_columnwise=True, weight_scaling_omega=0.5
+        )
+        grid = grid.build("1", og.nn.base.Defaults(seeds=og.Seeds()))
+        grid.set_weight(form(w))
+        grid.set_bias(form(w)[:, 1])
         tile.set_weights(form(w))
         stage.array.weights = form(w)
         stage.array.parameters["reference"] = form(w)
@@ -404,6 +557,7 @@ def test_any_layout_and_real_dtype_gives_the_bits_of_its_float32_copy(data: st.D
         dataset = og.data.arrays(form(x), form(d))
         made = [tile.forward(form(x)), tile.forward(form(x)[0], training=False), tile.backward(form(d)), layer.weight]
         made += [layer.bias, layer.forward(form(x)), Tanh().forward(form(x)), LogSoftmax().forward(form(x))]
+        made += [grid.weight, grid.bias, grid.forward(form(x)), grid.backward(form(d))]
         made += [
             MSE()(form(d), form(d)[::-1])[1],
             CrossEntropy()(form(x), np.zeros(len(x), int))[1],

@@ -57,13 +57,12 @@ def both(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = ANALOG,
     devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
     forward, backward = settings.get("forward", {}), settings.get("backward", {})
     pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
-    tiles = tuple(
-        kind(*shape, devices, plan, forward, backward, pulses, SEEDS, path) for kind in (_core.Tile, reference.Tile)
-    )
+    arguments = (*shape, devices, plan, forward, backward, pulses, SEEDS, path)
+    tiles = _core.Tile(*arguments, settings.get("count_pulses", False)), reference.Tile(*arguments)
     w = numbers(0, shape) * np.float32(0.3)
     for tile in tiles:
         tile.set_weights(w)
-    return tiles  # type: ignore[return-value]
+    return tiles
 
 
 def numbers(seed: int, shape: tuple[int, ...]) -> Floats:
@@ -90,17 +89,32 @@ def assert_same_state(tiles: Both) -> None:
     core, spec = tiles
     state = core.state()
     for name, array in spec.arrays.items():
-        assert_same(state.pop(f"{name}.values").reshape(array.values.shape), array.values, f"stored values of {name}")
+        for index, part in enumerate(array.parts):
+            prefix = name if array.factors == [1.0] else f"{name}.{index}"
+            parts = {"values": part.values}
+            if part.write_noise > 0:
+                parts["apparent"] = part.apparent
+            if part.drift_time is not None:
+                parts |= {"drift_start": part.drift_start, "drift_last": part.drift_last, "drift_time": part.drift_time}
+            for what, values in parts.items():
+                assert_same(state.pop(f"{prefix}.{what}").reshape(values.shape), values, f"{what} of {prefix}")
+            for what in ("up", "down"):
+                counts = state.pop(f"{prefix}.pulses_{what}", None)
+                assert counts is None or counts.tolist() == part.counts[what].ravel().tolist()
         assert_same(core.matrix(name), spec.matrix(name), f"seen values of {name}")
+        assert_same(core.hidden(name), array.hidden(), f"persistent values of {name}")
         for parameter in core.parameters(name):
             assert_same(core.parameter(name, parameter), spec.parameter(name, parameter), f"{name}.{parameter}")
             state.pop(f"{name}.{parameter}")
     for name in spec.digital:
         assert_same(state.pop(f"{name}.values").reshape(core.weights().shape), spec.matrix(name), name)
-    counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends]
+    counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends, spec.operations]
     for transfer in spec.transfers:
         counters += [transfer.pointer, transfer.events, transfer.since]
     assert state.pop("counters").tolist() == counters
+    for name, side in (("forward", spec.forward_side), ("backward", spec.backward_side)):
+        if side.io["noise_management"] == "average_abs_max":
+            assert_same(state.pop(f"{name}.average_abs_max"), np.full(1, side.running), f"mean, {name}")
     assert state == {}
     assert_same(core.weights(), spec.weights(), "weights")
 
@@ -183,26 +197,58 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "crossed bounds, repaired": {"w_max_dtod": 2.0, "w_min_dtod": 2.0},
     "crossed bounds, met": {"w_max_dtod": 2.0, "w_min_dtod": 2.0, "enforce_consistency": False},
     "symmetric point subtracted": {"subtract_symmetry_point": True},
+    "reset and drift": {"reset": 0.1, "reset_dtod": 0.02, "drift": {"nu": 0.05, "nu_dtod": 0.3}},
+    "stuck cells": {"corrupt_devices_prob": 0.4, "corrupt_devices_range": 0.3, "reset_dtod": 0.1},
+    "perfect bias": {"perfect_bias": True, "lifetime": 30.0, "diffusion": 0.01, "reset": 0.1},
+}
+# What a model can do beyond its entry in the table.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "LinearStep": [
+        {"mean_bound_reference": False},
+        {"allow_increasing": True, "gamma_up": -0.3},
+        {"reverse_up": True, "reverse_down": True, "reverse_offset": 0.05},
+        {"reverse_down": True, "mean_bound_reference": False},
+    ],
+    "SoftBoundsPmax": [{"kit_compat": True}, {"range_max": 0.2, "range_min": -0.6}],
+    "ExpStep": [
+        {"kit_compat": True, "up_down": 0.3},
+        {"mult_noise": False},
+        {"A_up": -1.2, "A_down": -0.1, "a": -0.5, "b": -0.5, "gamma_up": 5.0, "gamma_down": 5.0},
+    ],
+    "PiecewiseStep": [{"u_up": [0.7], "u_down": [1.2]}, {"u_up": [1.5, 0.2], "u_down": [0.1, 1.4]}],
+    "ShiftedLinear": [{"shift": -0.3}],
 }
 
 
 def variants() -> list[Any]:
     """Every device in every variant; a constant step has no symmetric point."""
-    return [
-        pytest.param({**device, **VARIANTS[variant]}, id=f"{name}: {variant}")
+    shared = [
+        pytest.param({**device, **settings_of(name, VARIANTS[variant])}, id=f"{name}: {variant}")
         for name, device in DEVICES.items()
         for variant in VARIANTS
         if (name, variant) != ("ConstantStep", "symmetric point subtracted")
     ]
+    own = [pytest.param({**DEVICES[name], **more}, id=f"{name}: {more}") for name in MORE for more in MORE[name]]
+    return shared + own
+
+
+def settings_of(name: str, variant: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the model has; one of them derives the steps."""
+    derived = ("dw_min", "up_down") if name == "SoftBoundsPmax" else ()
+    return {field: value for field, value in variant.items() if field not in derived}
 
 
 def test_the_table_has_every_device() -> None:
     assert sorted(DEVICES) == sorted(_core.models()) == sorted(reference.OWN)
 
 
-@pytest.mark.parametrize("name", DEVICES)
-def test_granularity(name: str) -> None:
-    assert _core.device_facts(DEVICES[name])["granularity"] == reference.granularity(reference.complete(DEVICES[name]))
+@pytest.mark.parametrize("device", variants())
+def test_facts(device: dict[str, Any]) -> None:
+    facts, spec = _core.device_facts(device), reference.complete(device)
+    assert facts["granularity"] == reference.granularity(spec)
+    assert {name: facts[name] for name in ("dw_min", "up_down", "w_max", "w_min")} == {
+        name: spec[name] for name in ("dw_min", "up_down", "w_max", "w_min")
+    }
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -222,14 +268,70 @@ def test_pulses_on_every_device(device: dict[str, Any]) -> None:
     assert_moved(tiles, both(device=device))
 
 
-@pytest.mark.parametrize("pulse_type", ["none", "none_with_device", "analog_update"])
+# Every type of update; those of trains have more settings below.
+UPDATES: dict[str, dict[str, Any]] = {
+    "stochastic": {"pulse_type": "stochastic"},
+    "mean count": {"pulse_type": "mean_count", "desired_bl": 20},
+    "mean count, rounded": {"pulse_type": "mean_count", "desired_bl": 50, "res": 0.05, "update_bl_management": False},
+    "mean count, rounded by chance": {"pulse_type": "mean_count", "res": 0.3, "sto_round": True},
+    "implicit": {"pulse_type": "deterministic_implicit", "res": 0.4, "sto_round": True},
+    "implicit, rounded": {"pulse_type": "deterministic_implicit", "x_res_implicit": 0.1, "d_res_implicit": 7.0},
+    "implicit, unmanaged": {
+        "pulse_type": "deterministic_implicit", "update_management": False, "update_bl_management": False
+    },
+    "random increment": {"pulse_type": "random_increment"},
+    "random increment, long": {"pulse_type": "random_increment", "desired_bl": 100, "update_bl_management": False},
+    **{
+        f"{kind}, {increment}": {"pulse_type": kind, "increment": increment}
+        for kind in ("none", "none_with_device", "analog_update", "pulsed")
+        for increment in ("sample", "batch")
+    },
+    "pulsed, up": {"pulse_type": "pulsed", "rounding": "ceil"},
+    "pulsed, down": {"pulse_type": "pulsed", "rounding": "floor"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
 @pytest.mark.parametrize("name", DEVICES)
-def test_updates_without_pulses_on_every_device(name: str, pulse_type: str) -> None:
-    tiles = both(device=DEVICES[name], pulses={**STOCHASTIC, "pulse_type": pulse_type})
+def test_updates_of_every_type_on_every_device(name: str, pulses: dict[str, Any]) -> None:
+    tiles = both(device=DEVICES[name], pulses=pulses)
     train(tiles)
     train(tiles, lr=-0.03)
     assert_same_state(tiles)
     assert_moved(tiles, both(device=DEVICES[name]))
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+def test_updates_of_every_type_with_every_instruction_set(
+    isa: str, pulses: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    tiles = both((3, 70), device=DEVICES["PowStep"], pulses=pulses)
+    train(tiles, calls=1)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("pulses", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("period", [2, 5])
+def test_updates_of_every_type_cut_by_transfers(period: int, pulses: dict[str, Any]) -> None:
+    """The gradient and the writes of a transfer by the same type; the slow array's noise goes on from cut to cut."""
+    plan = tiki_taka(period, "vectors", gamma=0.4, reads=2, pulses=pulses, rate={"value": 3.0, "scaled": False})
+    tiles = both((4, 6), plan=plan, pulses=pulses)
+    train(tiles, calls=3, m=7)
+    assert_same_state(tiles)
+    assert_moved(tiles, both((4, 6), plan=plan))
+
+
+def test_stochastic_is_stochastic_compressed() -> None:
+    """Whether the signs of the inputs come in one phase or in two: a cell sees one sign of each vector."""
+    core, other = (
+        both(pulses={**STOCHASTIC, "pulse_type": kind})[0] for kind in ("stochastic", "stochastic_compressed")
+    )
+    for tile in (core, other):
+        x, d = vectors(3, 8, SHAPE)
+        tile.update(x, d, 0.1)
+    assert_same(core.weights(), other.weights(), "weights")
 
 
 # ---- pulse trains
@@ -245,6 +347,15 @@ TRAINS: dict[str, dict[str, Any]] = {
     "BL 64": {**UNMANAGED, "desired_bl": 64},
     "BL 64, managed": {**STOCHASTIC, "desired_bl": 64},
     "BL 100": {**UNMANAGED, "desired_bl": 100},
+    "gradients scaled down": {**STOCHASTIC, "um_grad_scale": 0.4},
+    "gradients scaled up, length alone": {**STOCHASTIC, "update_management": False, "um_grad_scale": 3.0},
+    "probabilities rounded": {**STOCHASTIC, "res": 0.1},
+    "probabilities rounded to 6 steps": {**STOCHASTIC, "res": 6.0},
+    "probabilities rounded by chance": {**STOCHASTIC, "res": 0.25, "sto_round": True},
+    "probabilities rounded to 1": {**STOCHASTIC, "desired_bl": 3, "res": 1.0, "sto_round": True},
+    "growing": {**UNMANAGED, "desired_bl": 1, "fixed_bl": False},
+    "growing, managed": {**STOCHASTIC, "desired_bl": 2, "fixed_bl": False, "update_bl_management": False},
+    "not growing, length managed": {**STOCHASTIC, "desired_bl": 2, "fixed_bl": False},
 }
 
 
@@ -259,7 +370,7 @@ def test_pulse_trains(pulses: dict[str, Any], lr: float) -> None:
 
 def test_scale_factors() -> None:
     for pulses in TRAINS.values():
-        for lr in (0.0, 1e-6, 0.013, -0.05, 4.0):
+        for lr in (0.0, 1e-6, 0.013, -0.05, 4.0, 1e6):
             for x_max, d_max in ((0.0, 1.0), (0.8, 0.095), (1.0, 1.0), (1e-20, 3.0), (7.0, 1e-3)):
                 arguments = (lr, 0.00123, x_max, d_max, pulses)
                 assert _core.scale_factors(*arguments) == reference.scale_factors(*arguments)
@@ -332,7 +443,66 @@ PERIPHERIES: dict[str, dict[str, Any]] = {
     "no factor": {**KIT, "noise_management": "none"},
     "input noise": {**KIT, "inp_noise": 0.1, "out_scale": -1.3},
     "noise alone": {"inp_noise": 0.2, "out_noise": 0.3},
+    "largest input": {**KIT, "noise_management": "max", "nm_thres": 1.1},
+    "largest input, with noise": {"noise_management": "max", "inp_noise": 0.1},
+    "sums of inputs": {**KIT, "noise_management": "abs_max_np_sum", "nm_assumed_wmax": 3.0, "out_bound": 1.0},
+    "sums of inputs, few steps": {**KIT, "noise_management": "abs_max_np_sum", "out_bound": 0.1, "inp_res": 9.0},
+    "sums of inputs, infinite": {"noise_management": "abs_max_np_sum", "nm_thres": 1.2, "out_noise": 0.1},
+    "mean of largest inputs": {**KIT, "noise_management": "average_abs_max", "nm_decay": 0.2},
+    "worst case": {**KIT, "out_bound": 0.3, "bound_management": "iterative_worst_case"},
+    "worst case, twice": {**KIT, "out_bound": 0.3, "bound_management": "iterative_worst_case", "nm_assumed_wmax": 0.1},
+    "worst case, no factor": {
+        **KIT,
+        "out_bound": 0.3,
+        "bound_management": "iterative_worst_case",
+        "noise_management": "none",
+    },
+    "one bound": {**KIT, "out_bound": 0.3, "bm_test_negative_bound": False},
+    "separate": {**KIT, "mv_type": "pos_neg_separate", "inp_noise": 0.01},
+    "digital sum": {**KIT, "mv_type": "pos_neg_separate_digital_sum", "out_bound": 0.6},
+    "random rounding of inputs": {**KIT, "inp_sto_round": True, "inp_res": 0.05},
+    "random rounding of outputs": {**KIT, "out_sto_round": True, "out_bound": 0.6, "out_res": 0.05},
+    "asymmetries": {**KIT, "inp_asymmetry": 0.1, "out_asymmetry": -0.2},
+    "lines with noise of their own": {**KIT, "out_noise_std": 0.4},
+    "saturation": {**KIT, "out_nonlinearity": 0.7, "out_bound": 2.0},
+    "saturation, calibrated": {"out_nonlinearity": 0.7, "out_nonlinearity_std": 0.3, "slope_calibration": 0.5},
+    "noise of weights": {**KIT, "w_noise": 0.1, "w_noise_type": "additive_constant"},
+    "noise of weights, unused": {**KIT, "w_noise": 0.1},
+    "noise of weights by size": {"w_noise": 0.1, "w_noise_type": "pcm_read"},
+    "noise of weights, separate": {"w_noise": 0.1, "w_noise_type": "pcm_read", "mv_type": "pos_neg_separate"},
+    "IR drop": {**KIT, "ir_drop": 1.0, "ir_drop_g_ratio": 40.0},
+    "IR drop, digital sum": {"ir_drop": 2.0, "ir_drop_g_ratio": 40.0, "mv_type": "pos_neg_separate_digital_sum"},
+    "voltage offset": {**KIT, "v_offset_std": 0.02, "v_offset_w_min": -0.3},
+    "series resistance": {**KIT, "r_series": 0.3},
+    "polarities": {**KIT, "w_read_asymmetry_dtod": 0.2},
+    "polarities, separate": {**KIT, "w_read_asymmetry_dtod": 0.2, "mv_type": "pos_neg_separate"},
 }
+ALL: dict[str, Any] = {
+    **KIT,
+    "out_bound": 0.2,
+    "inp_noise": 0.01,
+    "inp_sto_round": True,
+    "inp_asymmetry": 0.05,
+    "out_noise_std": 0.3,
+    "out_sto_round": True,
+    "out_asymmetry": 0.05,
+    "out_nonlinearity": 0.2,
+    "out_nonlinearity_std": 0.2,
+    "slope_calibration": 0.3,
+    "out_scale": 1.1,
+    "w_noise": 0.02,
+    "w_noise_type": "additive_constant",
+    "noise_management": "average_abs_max",
+    "nm_decay": 0.1,
+    "bound_management": "iterative_worst_case",
+    "ir_drop": 1.0,
+    "ir_drop_g_ratio": 50.0,
+    "v_offset_std": 0.01,
+    "r_series": 0.1,
+    "w_read_asymmetry_dtod": 0.1,
+}
+MV_TYPES = ["one_pass", "pos_neg_separate", "pos_neg_separate_digital_sum"]
+PERIPHERIES |= {f"everything, {mv_type}": {**ALL, "mv_type": mv_type} for mv_type in MV_TYPES}
 
 
 @pytest.mark.parametrize("io", PERIPHERIES.values(), ids=PERIPHERIES)
@@ -346,6 +516,7 @@ def test_products(io: dict[str, Any], shape: tuple[int, int]) -> None:
         for training in (True, False, False):
             forward = [tile.forward(x, training) for tile in tiles]
             assert_same(*forward, f"forward, training={training}")
+            assert_same(*(tile.forward(x, training, False) for tile in tiles), f"no noise, training={training}")
         assert_same(*(tile.backward(d) for tile in tiles), "backward")
     assert_same_state(tiles)
 
@@ -355,6 +526,20 @@ def test_a_large_batch_goes_forward_in_blocks() -> None:
     x, d = vectors(5, 37, SHAPE)
     assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
     assert_same(*(tile.backward(d) for tile in tiles), "backward")
+
+
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+@pytest.mark.parametrize("mv_type", MV_TYPES)
+def test_the_whole_periphery_on_every_instruction_set(isa: str, mv_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    io = {**ALL, "mv_type": mv_type}
+    plan = tiki_taka(2, "vectors", reads=2, io={**io, "noise_management": "none", "bound_management": "none"})
+    tiles = both((37, 41), plan=plan, forward=io, backward=io)
+    train(tiles, calls=1)
+    x, d = vectors(6, 3, (37, 41))
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
 
 
 # ---- plans
@@ -397,6 +582,7 @@ def tiki_taka(period: float, unit: str, **settings: Any) -> dict[str, Any]:
 
 
 NOISY_READ = {"inp_noise": 0.02, "out_noise": 0.01}
+READS = {name: {**io, "noise_management": "none", "bound_management": "none"} for name, io in PERIPHERIES.items()}
 PLANS: dict[str, dict[str, Any]] = {
     "digital SGD": DIGITAL,
     "analog SGD": ANALOG,
@@ -439,6 +625,18 @@ def test_plans(plan: dict[str, Any]) -> None:
         assert_same(*(tile.backward(d) for tile in tiles), "backward")
     assert_same_state(tiles)
     assert_moved(tiles, both(shape, plan=plan, devices=devices))
+
+
+@pytest.mark.parametrize("axis", ["columns", "rows"])
+@pytest.mark.parametrize("io", READS.values(), ids=READS)
+def test_reads_through_every_periphery(io: dict[str, Any], axis: str) -> None:
+    """Several lines of each array, the second array with lines of its own."""
+    plan = tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=3, io=io)
+    plan = {**plan, "transfers": [{**transfer, "axis": axis} for transfer in plan["transfers"]]}
+    tiles = both((4, 6), plan=plan)
+    train(tiles, calls=3, m=4)
+    assert_same_state(tiles)
+    assert_moved(tiles, both((4, 6), plan=plan))
 
 
 def test_one_transfer_with_sums_and_two_writes() -> None:
@@ -485,13 +683,21 @@ def everything() -> None:
     plan = tiki_taka(2, "vectors", gamma=0.4, reads=2)
     device = {**DEVICES["PowStep"], "subtract_symmetry_point": True, "dw_min_dtod_log_normal": True}
     forward, backward = {**KIT, "out_bound": 0.3, "inp_noise": 0.01}, {"inp_noise": 0.01, "out_noise": 0.01}
-    tiles = both((4, 5), device, plan, forward=forward, backward=backward)
-    train(tiles, m=5)
-    x, d = vectors(7, 3, (4, 5))
-    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
-    assert_same(*(tile.forward(x, False) for tile in tiles), "forward, evaluation")
-    assert_same(*(tile.backward(d) for tile in tiles), "backward")
-    assert_same_state(tiles)
+    every = {**ALL, "noise_management": "none", "bound_management": "none"}
+    several = tiki_taka(2, "vectors", gamma=0.4, reads=2, io=every)
+    several["transfers"] = [{**several["transfers"][0], "axis": axis} for axis in ("columns", "rows")]
+    separate = {**ALL, "mv_type": "pos_neg_separate_digital_sum"}
+    for tiles in (
+        both((4, 5), device, plan, forward=forward, backward=backward),
+        both((4, 5), device, several, forward=ALL, backward=separate),
+    ):
+        train(tiles, m=5)
+        x, d = vectors(7, 3, (4, 5))
+        assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+        assert_same(*(tile.forward(x, False) for tile in tiles), "forward, evaluation")
+        assert_same(*(tile.forward(x, True, False) for tile in tiles), "forward, no noise")
+        assert_same(*(tile.backward(d) for tile in tiles), "backward")
+        assert_same_state(tiles)
 
 
 def test_everything_agrees() -> None:
@@ -510,7 +716,8 @@ CONSTANTS = [
     "FORWARD_OUT",
     "FORWARD_IN",
 ]
-CONSTANTS += ["BACKWARD_OUT", "BACKWARD_IN", "READ_OUT", "WRITE_X", "WRITE_D"]
+CONSTANTS += ["BACKWARD_OUT", "BACKWARD_IN", "READ_OUT", "READ_IN", "WRITE_X", "WRITE_D"]
+CONSTANTS += ["FORWARD", "BACKWARD", "READ", "READ_ROWS", "OF_NOISE", "OF_NONLINEARITY", "OF_OFFSET", "OF_READING"]
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -532,6 +739,7 @@ def other_multiplier(key: int, i: Any, n: Any) -> Any:
 def first_ordinal_one(array: Any, call: int) -> None:
     """An update call whose ordinals start at 1."""
     array.call, array.ordinals = call, np.ones(array.values.shape, np.uint32)
+    array.ups = np.zeros(array.values.shape, np.uint32)
 
 
 def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
@@ -539,8 +747,8 @@ def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
 
     def wrong(tile: Any, *arguments: Any) -> None:
         event(tile, *arguments)
-        for array in tile.arrays.values():
-            array.begin(array.call)
+        for crossbar in tile.crossbars():
+            crossbar.begin(crossbar.call)
 
     return wrong
 
@@ -565,7 +773,7 @@ def distributed(device: Any, cell: Any, v: Floats, up: Any, z: Floats) -> Floats
 # Where, what, and the wrong thing in its place, made from the right one.
 MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "another multiplier": (reference, "words", lambda _: other_multiplier),
-    "ordinals from 1": (reference.Array, "begin", lambda _: first_ordinal_one),
+    "ordinals from 1": (reference.Crossbar, "begin", lambda _: first_ordinal_one),
     "ordinals restart at cuts": (reference.Tile, "event", restart_after_event),
     "normals swapped": (reference, "normal_pair", lambda right: lambda a, b: right(a, b)[::-1]),
     "one coefficient of ln": (reference, "LN", lambda right: [*right[:2], np.float32(0.1996), *right[3:]]),
@@ -575,9 +783,17 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "no symmetric point": (reference, "symmetric_point", lambda _: lambda device, cells: np.float32(0)),
     "no bounds": (reference, "clip", lambda _: lambda v, low, high: v),
     "rounding down": (reference, "rint", lambda _: np.floor),
-    "no noise management": (reference, "noise_factor", lambda _: lambda io, x: np.float32(1)),
+    "no noise management": (reference.Periphery, "factor", lambda _: lambda self, x, learn: np.float32(1)),
+    "nearest rounding": (
+        reference,
+        "quantised",
+        lambda right: lambda v, delta, random, key, i: right(v, delta, False, key, i),
+    ),
+    "no asymmetry": (reference, "weakened", lambda _: lambda v, asymmetry: v),
+    "no worst case": (reference.Periphery, "worst_case", lambda _: lambda self, x: np.float32(1)),
+    "one polarity": (reference.Periphery, "other", lambda _: lambda self, matrix: matrix),
     "amplifications swapped": (reference, "scale_factors", lambda right: lambda *a: (right(*a)[0], *right(*a)[:0:-1])),
-    "trains at half the rate": (reference, "train", lambda right: lambda key, v, a, bl: right(key, v, a / 2, bl)),
+    "trains at half the rate": (reference, "train", lambda right: lambda key, p, bl: right(key, p / 2, bl)),
     "planes in another order": (reference, "count", lambda right: lambda n: right(n)[::-1]),
     "a transfer late": (reference.Transfer, "due", lambda right: lambda self, b, m, v, n: right(self, b, m, v - 1, n)),
 }

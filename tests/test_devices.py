@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tables import ROWS, Row, named
+from tables import ROWS, STEPPED, Row, named
 
 import ohmgrad as og
 from ohmgrad import devices
@@ -112,7 +112,7 @@ def test_T_DEV_1_response_functions_are_the_formulas(row: Row) -> None:
 # ---- T-DEV-2
 
 
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 def test_T_DEV_2_bounds_hold_after_many_noisy_pulses(row: Row) -> None:
     # steps of up to a third of the range with noise as large as the steps: bounds are hit all the time
     device = replace(row.spread, dw_min=0.3, dw_min_std=1.0, mult_noise=False)
@@ -184,9 +184,11 @@ def check_normal(x: Floats, mean: float, sigma: float) -> None:
     assert abs(x.std() - sigma) < 4 * sigma / np.sqrt(2 * N)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 def test_T_DEV_5_spread_of_the_cells(row: Row) -> None:
-    own: dict[str, Any] = dict(pow_gamma_dtod=0.1, pow_up_down_dtod=0.05) if row.name == "PowStep" else {}
+    power: dict[str, Any] = dict(pow_gamma_dtod=0.1, pow_up_down_dtod=0.05)
+    linear: dict[str, Any] = dict(gamma_up_dtod=0.1, gamma_down_dtod=0.05)
+    own = {"PowStep": power, "PowStepReference": power, "LinearStep": linear}.get(row.name, {})
     device = replace(
         row.device,
         dw_min=0.1,
@@ -216,6 +218,9 @@ def test_T_DEV_5_spread_of_the_cells(row: Row) -> None:
         check_normal(cell["gamma_down"], 1.5, 1.5 * spread)
         # same gain in both, opposite r: the mean of the two has the gain alone
         check_normal((cell["gamma_up"] + cell["gamma_down"]) / 2, 1.5 * 0.95, 1.5 * 0.1)
+    if row.name == "LinearStep":
+        check_normal(cell["gamma_up"], 0.6, 0.1)
+        check_normal(cell["gamma_down"], 0.4, 0.05)
     # the draws of different parameters, and of neighbours in a row and in a column, are independent: r < 5 / sqrt N
     drawn = [cell[name] for name in ("w_max", "w_min", "dw_up", "reference")]
     pairs = [(a, b) for i, a in enumerate(drawn) for b in drawn[:i]]
@@ -273,7 +278,7 @@ def test_T_DEV_5_repair_of_drawn_cells(consistent: bool) -> None:
         assert (cell["w_max"] >= cell["w_min"]).all()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 @pytest.mark.parametrize(("up_down", "ratio"), [(0.3, 1 / 0.7), (-0.3, 0.7), (0.0, 1.0)])
 def test_T_DEV_6_up_down_shrinks_one_side(row: Row, up_down: float, ratio: float) -> None:
     tile = tile_of(replace(row.device, up_down=up_down, dw_min=0.01), 1, 1)
@@ -292,7 +297,7 @@ def test_T_DEV_6_up_down_shrinks_one_side(row: Row, up_down: float, ratio: float
 # ---- T-DEV-7
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.name != "ConstantStep"], ids=named)
+@pytest.mark.parametrize("row", [row for row in STEPPED if row.name != "ConstantStep"], ids=named)
 def test_T_DEV_7_subtracted_symmetric_point_is_zero(row: Row) -> None:
     # a symmetric point off zero for every model
     calm: dict[str, float] = dict(
@@ -370,7 +375,7 @@ def test_T_DEV_10_exponential_response_is_one_at_zero(gamma: float) -> None:
 
 
 @pytest.mark.parametrize("relative", [True, False], ids=["relative", "additive"])
-@pytest.mark.parametrize("row", ROWS, ids=named)
+@pytest.mark.parametrize("row", STEPPED, ids=named)
 def test_T_DEV_11_cycle_noise(row: Row, relative: bool) -> None:
     sigma, n = 0.3, 320 * 320
     device = replace(row.device, dw_min=0.01, dw_min_std=sigma, mult_noise=relative)
@@ -420,6 +425,220 @@ def test_T_DEV_11_pulses_of_one_cell_have_noise_of_their_own() -> None:
     assert abs((a * b).mean()) < 5 / np.sqrt(n)
     # the variance of the sum of two is twice that of one
     assert abs(stored(both).var() / 0.003**2 - 2) < 5 * 2 * np.sqrt(2 / n)
+
+
+# ---- families in closed form (section 2.6)
+
+
+@pytest.mark.parametrize("model", [devices.LinearStep, devices.PiecewiseStep])
+def test_constant_steps_are_linear_steps_without_slope(model: type[devices.Device]) -> None:
+    settings: dict[str, Any] = dict(dw_min=0.01, dw_min_std=0.3, dw_min_dtod=0.2, w_max_dtod=0.1)
+    tiles = [tile_of(device(**settings), 20, 30) for device in (devices.ConstantStep, model)]
+    for tile in tiles:
+        pulse(tile, *[UP, DOWN, UP] * 30)
+    np.testing.assert_array_equal(tiles[0].weights, tiles[1].weights)
+
+
+def test_soft_bounds_are_linear_steps_that_end_at_their_own_bounds() -> None:
+    settings: dict[str, Any] = dict(dw_min=0.01, dw_min_std=0.3, w_max_dtod=0.1, w_min_dtod=0.1)
+    slopes: dict[str, Any] = dict(gamma_up=1.0, gamma_down=1.0)
+    plain, own, nominal = (
+        tile_of(device, 20, 30)
+        for device in (
+            devices.SoftBounds(**settings),
+            devices.LinearStep(**settings, **slopes, mean_bound_reference=False),
+            devices.LinearStep(**settings, **slopes),
+        )
+    )
+    for tile in (plain, own, nominal):
+        pulse(tile, *[UP, DOWN, UP] * 30)
+    np.testing.assert_array_equal(plain.weights, own.weights)
+    assert np.abs(plain.weights - nominal.weights).max() > 1e-3
+
+
+def test_reversed_linear_steps_grow_towards_their_bound() -> None:
+    device = devices.LinearStep(
+        gamma_up=0.5, gamma_down=0.8, w_min=-0.5, reverse_up=True, reverse_down=True, reverse_offset=0.1
+    )
+    # 1 - 0.5 w / (-0.5 - 0.1) and 1 - 0.8 w / (1 + 0.1)
+    w = np.linspace(-0.5, 1.0, 7)
+    np.testing.assert_allclose(device.q_up(w), 1 + 0.5 * w / 0.6, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(device.q_down(w), 1 - 0.8 * w / 1.1, rtol=0, atol=1e-7)
+
+
+def test_steps_grow_only_if_allowed() -> None:
+    settings: dict[str, Any] = dict(gamma_up=-0.5, gamma_up_dtod=0.1)
+    positive = cells(tile_of(devices.LinearStep(**settings), 250, 400))["gamma_up"]
+    either = cells(tile_of(devices.LinearStep(**settings, allow_increasing=True), 250, 400))["gamma_up"]
+    check_normal(either, -0.5, 0.1)
+    np.testing.assert_array_equal(positive, np.abs(either))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-0.3, 0.5), (-0.5, 0.0)])
+def test_soft_bounds_follow_the_pulse_curves_they_are_given_by(low: float, high: float) -> None:
+    alpha, p_max = 0.01, 200
+    device = devices.SoftBoundsPmax(alpha=alpha, p_max=p_max, range_min=low, range_max=high)
+    kit = replace(device, kit_compat=True)
+    span = (high - low) / -np.expm1(-alpha * p_max)
+    assert device.bounds == pytest.approx((high - span, low + span), abs=1e-12)
+    assert kit.bounds == pytest.approx((low, low + span), abs=1e-12)
+    assert (kit.dw_min, kit.up_down) == pytest.approx((alpha * span, 1 + 2 * low / span), abs=1e-12)
+    assert device.symmetric_point == pytest.approx((low + high) / 2, abs=1e-12)
+    for p in (1, 50, p_max):
+        up, down = tile_of(device, 1, 1), tile_of(device, 1, 1)
+        up.set_weights([[low]])
+        down.set_weights([[high]])
+        pulse(up, *[UP] * p)
+        pulse(down, *[DOWN] * p)
+        travelled = -span * np.expm1(-alpha * p)
+        # float32: each pulse rounds by at most 2^-24 of a weight < 1, and the step by a few 2^-24 of itself
+        tolerance = p * 2**-24 + 1e-6
+        np.testing.assert_allclose(up.weights, low + travelled, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(down.weights, high - travelled, rtol=0, atol=tolerance)
+    # after p_max pulses it has gone all the way; by the other translation it has not
+    np.testing.assert_allclose(down.weights, low, rtol=0, atol=2e-5)
+    other = tile_of(kit, 1, 1)
+    other.set_weights([[high]])
+    pulse(other, *[DOWN] * p_max)
+    assert abs(other.weights.item() - low) > 0.01
+
+
+def test_steps_of_pulse_curves_are_derived() -> None:
+    with pytest.raises(TypeError, match="dw_min"):
+        devices.SoftBoundsPmax(dw_min=0.1)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="up_down"):
+        replace(devices.SoftBoundsPmax(), up_down=0.1)
+
+
+def test_an_exponential_step_with_the_settings_of_the_kit() -> None:
+    device = devices.ExpStep(dw_min=0.01)
+    assert device.symmetric_point == pytest.approx(0.0, abs=1e-4)
+    assert device.q_up(1.0) == pytest.approx(0.65, abs=0.01)
+    assert device.q_down(-1.0) == pytest.approx(0.62, abs=0.01)
+    # one slope for both directions: the ratio at zero to the three digits known, and no symmetric point within bounds
+    for gamma, ratio in ((0.5, -0.195), (1.0, -0.168), (2.0, -0.127), (3.0, -0.097), (4.0, -0.074)):
+        equal = devices.ExpStep(gamma_up=gamma, gamma_down=gamma)
+        assert equal.G(0.0) / equal.F(0.0) == pytest.approx(ratio, abs=1e-3)
+        assert np.isnan(equal.symmetric_point)
+    assert device.granularity == pytest.approx(0.01 * device.F(0.0), rel=1e-12)
+    kit = replace(device, kit_compat=True, up_down=0.3)
+    assert kit.granularity == pytest.approx(0.01 * kit.q_down(0.0), rel=1e-12)
+
+
+@pytest.mark.parametrize("relative", [True, False], ids=["relative", "additive"])
+def test_noise_of_an_exponential_step_grows_with_the_weight(relative: bool) -> None:
+    sigma, add, slope, n = 0.3, 0.02, 0.05, 320 * 320
+    noise: dict[str, Any] = dict(dw_min_std=sigma, dw_min_std_add=add, dw_min_std_slope=slope, mult_noise=relative)
+    device = devices.ExpStep(dw_min=0.01, **noise)
+    for at in (0.0, 0.5, -0.5):
+        for direction, q in ((UP, device.q_up(at)), (DOWN, device.q_down(at))):
+            tile = tile_of(device, 320, 320)
+            tile.set_weights(np.full((320, 320), at))
+            pulse(tile, direction)
+            step = 0.01 * q
+            expected = sigma * ((step if relative else 0.01) + add + slope * abs(at))
+            moved = stored(tile) - at
+            assert abs(moved.mean() + direction * step) < 5 * expected / np.sqrt(n)
+            assert abs(moved.std() - expected) < 5 * expected / np.sqrt(2 * n)
+
+
+def test_a_piecewise_step_is_a_table_with_even_nodes() -> None:
+    up, down = [1.9, 1.2, 0.9, 0.8, 0.1], [0.0, 0.7, 0.8, 1.3, 2.2]
+    spread: dict[str, Any] = dict(dw_min=0.05, w_max_dtod=0.1, w_min_dtod=0.1)
+    pieces = devices.PiecewiseStep(u_up=up, u_down=down, w_min=-0.5, **spread)
+    table = devices.Tabulated(w=np.linspace(-0.5, 1.0, 5), q_up=up, q_down=down, **spread)
+    assert pieces.granularity == 0.05 * 0.9
+    for direction in (UP, DOWN):
+        tiles = [tile_of(device) for device in (pieces, table)]
+        for tile in tiles:
+            random_weights(tile)
+            # not the single pulse of this file: that is one of the granularity, which differs
+            tile.update(np.ones(100), np.full(100, direction), lr=tile.granularity())
+        np.testing.assert_array_equal(tiles[0].weights, tiles[1].weights)
+
+
+def test_power_steps_with_and_without_reference_are_the_same() -> None:
+    settings: dict[str, Any] = dict(dw_min=0.05, pow_gamma=1.7, pow_gamma_dtod=0.1, reference_std=0.1, dw_min_std=0.3)
+    tiles = [tile_of(model(**settings), 20, 30) for model in (devices.PowStep, devices.PowStepReference)]
+    for tile in tiles:
+        pulse(tile, *[UP, DOWN, UP] * 10)
+    np.testing.assert_array_equal(tiles[0].weights, tiles[1].weights)
+
+
+def test_responses_of_the_papers_in_closed_form() -> None:
+    shifted = devices.ShiftedLinear(tau_max=1.5, tau_min=-0.5, shift=0.25)
+    assert shifted.symmetric_point == pytest.approx(0.25, abs=1e-12)
+    assert (shifted.q_up(0.25), shifted.q_down(0.25)) == pytest.approx((1.0, 1.0), abs=1e-12)
+    assert (shifted.q_up(1.75), shifted.q_down(-0.25)) == pytest.approx((0.0, 0.0), abs=1e-12)
+    for gamma in (0.1, 2.0, 10.0):
+        device = devices.SaturatingExponential(dw_min=0.01, gamma_up=gamma, gamma_down=gamma)
+        assert device.q_up(0.0) == pytest.approx(1 - np.exp(-gamma / 2), rel=1e-12)
+        assert device.granularity == pytest.approx(0.01 * (1 - np.exp(-gamma / 2)), rel=1e-12)
+        assert device.symmetric_point == pytest.approx(0.0, abs=1e-12)
+    # concave towards the bound, where the exponential response of W25 is convex
+    w = np.linspace(-1.0, 1.0, 101)
+    assert (np.diff(devices.SaturatingExponential(gamma_up=3.0).q_up(w), 2) < 0).all()
+    assert (np.diff(devices.ExponentialResponse(gamma=3.0).q_up(w), 2) > 0).all()
+
+
+# ---- reset targets, exponents of drift, stuck and perfect cells (section 2.4)
+
+
+def test_reset_targets_and_drift_exponents_are_drawn() -> None:
+    drift = devices.Drift(nu=0.05, nu_dtod=0.3)
+    device = devices.SoftBounds(reset=0.1, reset_dtod=0.02, drift=drift)
+    cell = cells(tile_of(device, 250, 400))
+    # the spread of the target is added, that of the exponent relative
+    check_normal(cell["reset"], 0.1, 0.02)
+    check_normal(cell["nu"], 0.05, 0.05 * 0.3)
+    assert abs(np.corrcoef(cell["reset"].ravel(), cell["nu"].ravel())[0, 1]) < 5 / np.sqrt(N)
+
+
+def test_parameters_without_spread_take_no_memory() -> None:
+    state = tile_of(devices.SoftBounds(dw_min_dtod=0.1)).state_dict()
+    sizes = {name.removeprefix("weight."): value.size for name, value in state.items() if name.startswith("weight.")}
+    assert {name for name, size in sizes.items() if size > 1} == {"values", "dw_up", "dw_down"}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_stuck_cells(row: Row) -> None:
+    share, limit = 0.2, 0.05
+    healthy = cells(tile_of(row.spread, 250, 400))
+    tile = tile_of(replace(row.spread, corrupt_devices_prob=share, corrupt_devices_range=limit), 250, 400)
+    cell = cells(tile)
+    stuck = cell["w_max"] == cell["w_min"]
+    assert abs(stuck.mean() - share) < 4 * np.sqrt(share * (1 - share) / N)
+    for name in ("dw_up", "dw_down"):
+        np.testing.assert_array_equal(cell[name][stuck], 0.0)
+    # everything else is as in healthy cells, and so are these
+    for name, plane in cell.items():
+        other = ~stuck if name in ("w_max", "w_min", "dw_up", "dw_down") else np.full_like(stuck, True)
+        np.testing.assert_array_equal(plane[other], healthy[name][other])
+    low, high = np.maximum(healthy["w_min"], -limit), np.minimum(healthy["w_max"], limit)
+    u = ((cell["w_max"] - low) / (high - low))[stuck]
+    # uniform: mean 1/2, variance 1/12, of which the standard error is sqrt(1/180) / sqrt(n)
+    assert abs(u.mean() - 0.5) < 4 * np.sqrt(1 / 12 / u.size)
+    assert abs(u.var() - 1 / 12) < 4 * np.sqrt(1 / 180 / u.size)
+    # float32 rounds the ends by 2^-24 of them; the range is 0.1 or so
+    assert u.min() > -1e-5
+    assert u.max() < 1 + 1e-5
+    before = stored(tile)
+    pulse(tile, UP, UP, DOWN)
+    np.testing.assert_array_equal(stored(tile)[stuck], before[stuck])
+    assert (stored(tile)[~stuck] != before[~stuck]).mean() > 0.9
+
+
+@pytest.mark.parametrize("row", ROWS, ids=named)
+def test_a_perfect_bias_column(row: Row) -> None:
+    device = replace(row.noisy, perfect_bias=True, corrupt_devices_prob=0.5, reset_dtod=0.1)
+    cell, plain = (cells(tile_of(d, 20, 30)) for d in (device, replace(device, perfect_bias=False)))
+    for name, plane in cell.items():
+        np.testing.assert_array_equal(plane[:, :-1], plain[name][:, :-1])
+    low, high = device.bounds
+    ideal = dict(w_max=100 * high, w_min=100 * low, dw_up=device.dw_min, dw_down=device.dw_min, decay=1.0)
+    nothing = dict.fromkeys(("reference", "diffusion", "reset", "nu"), 0.0)
+    for name, value in (ideal | nothing).items():
+        np.testing.assert_allclose(cell[name][:, -1], value, rtol=1e-6, atol=0)
 
 
 # ---- decay and diffusion (section 2.5)

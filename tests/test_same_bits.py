@@ -170,6 +170,7 @@ def fingerprint(seed: int = 5) -> dict[str, str]:
     out = [_core.log_softmax(y), _core.cross_entropy(y, labels)[1], _core.mse(y, d)[1], _core.column_sum(y)]
     for kind in ("sigmoid", "tanh", "relu"):
         out += [_core.activation(kind, y), _core.activation_grad(kind, y, d)]
+    out += [_core.scale_bias(y, d[0], d[1]), _core.column_dot(y, d), *_core.column_blocks("x", y, [5, 7], True)]
     scalars = [_core.cross_entropy(y, labels)[0], _core.mse(y, d)[0], _core.dot(y, d)]
     out += [_core.uniform_init(seed, "fc", 5, 7, 0.5), _core.permutation(seed, 1, 100), np.array(scalars)]
     prints["digital"] = digest(out)

@@ -7,6 +7,7 @@ import copy
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -281,11 +282,13 @@ def test_composite_weights_are_the_sum_of_their_terms() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_every_parameter_can_be_read_and_set(row: Row) -> None:
-    tile = og.Tile(3, 4, device=row.spread, seed=5)
+    drift = og.devices.Drift(nu=0.05, nu_dtod=0.2)
+    tile = og.Tile(3, 4, device=replace(row.spread, reset=0.1, reset_dtod=0.02, drift=drift), seed=5)
     parameters = tile.arrays["weight"].parameters
-    own = {"PowStep": ["gamma_up", "gamma_down"]}.get(row.name, [])
-    assert list(parameters) == ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", *own]
-    assert len(parameters) == 7 + len(own)
+    own = ["gamma_up", "gamma_down"] if row.name in ("PowStep", "PowStepReference", "LinearStep") else []
+    common = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", "reset", "nu"]
+    assert list(parameters) == [*common, *own]
+    assert len(parameters) == 9 + len(own)
     for name in parameters:
         value = parameters[name]
         assert (value.shape, value.dtype) == ((3, 4), np.float32)

@@ -73,7 +73,7 @@ fn products(c: &mut Criterion) {
     group.throughput(Throughput::Elements(work.visits()));
     for pool in &pools() {
         group.bench_function(format!("forward/{}T", pool.threads()), |bencher| {
-            bencher.iter(|| made(work.tile.forward(pool, black_box(&work.x), true)));
+            bencher.iter(|| made(work.tile.forward(pool, black_box(&work.x), true, true)));
         });
         group.bench_function(format!("backward/{}T", pool.threads()), |bencher| {
             bencher.iter(|| made(work.tile.backward(pool, black_box(&work.d))));
@@ -89,7 +89,7 @@ fn awkward(c: &mut Criterion) {
         let mut work = made(Work::new([n, n, 8], [0.3, 0.1], device("SoftBounds", 0.001, &[]), sgd(), map(&[])));
         update(&mut group, &format!("update {n}x{n}"), pool, &mut work);
         group.bench_function(format!("forward {n}x{n}/{}T", pool.threads()), |bencher| {
-            bencher.iter(|| made(work.tile.forward(pool, black_box(&work.x), true)));
+            bencher.iter(|| made(work.tile.forward(pool, black_box(&work.x), true, true)));
         });
     }
 }

@@ -127,6 +127,7 @@ impl Work {
             backward: kit(),
             pulses,
             seeds: (1, 1),
+            count_pulses: false,
             path: "bench".into(),
             isa,
         })?;

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import devices as devices
     from . import nn as nn
+    from . import presets as presets
     from . import response as response
     from . import theory as theory
     from . import train as train
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "config", "curves", "data", "devices", "nn", "response", "theory", "train")
+_MODULES = ("algorithms", "config", "curves", "data", "devices", "nn", "presets", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -74,6 +75,7 @@ __all__ = [
     "fit",
     "load",
     "nn",
+    "presets",
     "response",
     "save",
     "theory",

@@ -91,23 +91,24 @@ class Record:
 
     A subclass is decorated ``@dataclass(frozen=True, kw_only=True, slots=True, repr=False)``. Its fields annotated
     ``float``, ``int``, ``bool``, ``str``, ``Literal`` (of strings) or ``tuple[float, ...]`` are converted; a TypeError
-    names the field of a value that is none.
+    names the field of a value that is none. A field with ``init=False`` is derived from the others: it is set after
+    these, and is no setting.
     """
 
     def __post_init__(self) -> None:
         for field in fields(self):
             kind = _kind(field)
-            if kind is not None:
+            if kind is not None and field.init:
                 object.__setattr__(self, field.name, kind(field.name, getattr(self, field.name)))
 
     def __repr__(self) -> str:
-        shown = ((f, getattr(self, f.name)) for f in fields(self))
+        shown = ((f, getattr(self, f.name)) for f in fields(self) if f.init)
         parts = [f"{'' if not f.kw_only else f.name + '='}{v!r}" for f, v in shown if _differs(f, v)]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def describe(self) -> dict[str, Any]:
-        """All fields by name, tuples as lists: what the compiled core and JSON take."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """All fields by name, tuples as lists, records as mappings: what the compiled core and JSON take."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.init}
 
 
 def _differs(field: Field[Any], value: object) -> bool:
@@ -115,13 +116,16 @@ def _differs(field: Field[Any], value: object) -> bool:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Record):
+        return value.describe()
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
 class Registry(Generic[T]):
     """Dataclasses by name: a checkpoint stores the name and the fields, never an import path.
 
-    ``kind`` is the word for a member in error messages; ``inner`` decodes settings that are fields of a member.
+    ``kind`` is the word for a member in error messages; fields of a member may be other members, or settings that
+    ``inner`` decodes.
     """
 
     def __init__(self, kind: str, inner: Registry[Any] | None = None) -> None:
@@ -153,7 +157,7 @@ class Registry(Generic[T]):
         """``{"type": name, field: value, ...}`` with JSON values only; ValueError if the class is not registered."""
         if self._classes.get(type(value).__name__) is not type(value):
             raise ValueError(f"{self._unknown(type(value).__name__)}; register the class before saving it")
-        items = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+        items = {f.name: getattr(value, f.name) for f in fields(value) if f.init}  # type: ignore[arg-type]
         return {"type": type(value).__name__} | {name: self._encode_field(v) for name, v in items.items()}
 
     def decode(self, config: Mapping[str, Any]) -> T:
@@ -163,26 +167,29 @@ class Registry(Generic[T]):
         cls = self._classes.get(name) if isinstance(name, str) else None
         if cls is None:
             raise ValueError(self._unknown(name))
-        allowed = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        allowed = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
         unknown = sorted(set(rest) - set(allowed))
         if unknown:
             hint = nearest(unknown[0], allowed)
             raise ValueError(f"{name} has no field {unknown[0]!r}; its fields are {', '.join(allowed)}{hint}")
         return cls(**{field: self._decode_field(v) for field, v in rest.items()})
 
+    def _of(self, name: object) -> Registry[Any]:
+        return self if name in self._classes or self._inner is None else self._inner
+
     def _unknown(self, name: object) -> str:
         return f"unknown {self.kind} {name!r}; known: {', '.join(self.names())}{nearest(name, self.names())}"
 
     def _encode_field(self, value: object) -> object:
-        if self._inner is not None and is_dataclass(value):
-            return self._inner.encode(value)
+        if is_dataclass(value):
+            return self._of(type(value).__name__).encode(value)
         if isinstance(value, tuple):
             return [self._encode_field(v) for v in value]
         return value
 
     def _decode_field(self, value: object) -> object:
-        if self._inner is not None and isinstance(value, Mapping):
-            return self._inner.decode(value)
+        if isinstance(value, Mapping):
+            return self._of(value.get("type")).decode(value)
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(self._decode_field(v) for v in value)
         return value

@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -99,9 +100,12 @@ def model(algorithm: str, device: Device, seed: int) -> Sequential:
     """The demo's network under one of the ALGORITHMS."""
     digital = algorithm == "digital"
     layers = Linear(64, 32, digital=digital), Tanh(), Linear(32, 10, digital=digital), LogSoftmax()
-    return Sequential(*layers).on(
-        device, algorithm=ALGORITHMS[algorithm], io=IO.kit(), seed=seed, learn_out_scaling=True
-    )
+    with warnings.catch_warnings():
+        # Cells that cannot hold their initial weight are part of what is shown.
+        warnings.filterwarnings("ignore", message="layer .* initial weights")
+        return Sequential(*layers).on(
+            device, algorithm=ALGORITHMS[algorithm], io=IO.kit(), seed=seed, learn_out_scaling=True
+        )
 
 
 def train(algorithm: str, lr: float, seed: int, settings: Settings, stop: Callable[[], bool] = lambda: False) -> Run:

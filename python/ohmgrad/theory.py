@@ -43,22 +43,29 @@ __all__ = [
     "asymptotic_error_linear",
     "first_order_stationary_point",
     "folded_normal_mean",
+    "mean_squared_gradient",
     "mean_step",
+    "penalty",
     "penalty_curvature",
     "penalty_slope",
     "pulse_error_mean",
     "pulse_error_std",
+    "pulsed_error",
     "pulsed_update",
     "quadratic_gradient",
     "random_increment",
     "residual_bias",
     "residual_learning_error",
+    "residual_learning_metric",
     "residual_spread",
+    "saturation",
     "simulate_analog_sgd",
     "simulate_residual_learning",
     "stationary_point",
     "symmetric_point_rate",
     "time_average",
+    "two_point_noise",
+    "weighted_norm",
 ]
 
 Floats = NDArray[np.float64]
@@ -178,6 +185,30 @@ def quadratic_gradient(
     return lambda w: curvature * (w - centre) + spread * rng.standard_normal(w.shape)
 
 
+def two_point_noise(w: ArrayLike, uniform: ArrayLike, *, sigma: ArrayLike, tau: float) -> Floats:
+    """The gradient noise of the lower bound on Analog SGD: two values, the larger one towards the symmetric point.
+
+        sigma sqrt((1 - p) / p)  with probability  p = (1 - w/tau) / 2,  else  -sigma sqrt(p / (1 - p))
+
+    Mean 0, standard deviation ``sigma >= 0`` and ``E|noise| = sigma sqrt(1 - w^2/tau^2)`` for every weight inside the
+    range ``+-tau`` of a linear response. ``uniform`` are random numbers in [0, 1) that pick the value; all broadcast.
+    As long as no true gradient turns the sign of the noise, the mean step is zero where the squared gradient is
+    ``sigma^2 r / (1 - r)``, ``r = (w/tau)^2``: ``sigma^2`` times :func:`asymptotic_error_linear`. Source: W24 Thm. 3,
+    whose conclusion has a factor 4 that its example does not have. ValueError for a weight outside the range.
+
+    >>> from ohmgrad import theory
+    >>> theory.two_point_noise(0.6, [0.1, 0.3], sigma=1.0, tau=1.0)
+    array([ 2. , -0.5])
+    """
+    _require_not_negative(sigma=sigma)
+    _require_positive(tau=tau)
+    at = np.asarray(w, dtype=np.float64)
+    _require_inside("w", at, tau)
+    p = (1 - at / tau) / 2
+    value = np.where(np.asarray(uniform) < p, np.sqrt((1 - p) / p), -np.sqrt(p / (1 - p)))
+    return np.asarray(np.asarray(sigma, dtype=np.float64) * value)
+
+
 def simulate_analog_sgd(
     device: Device, gradient: Gradient, start: ArrayLike, *, rate: float, update: Update = analog_update
 ) -> Iterator[Floats]:
@@ -194,7 +225,7 @@ def simulate_analog_sgd(
     >>> [float(w[0]) for w in islice(run, 3)]
     [0.25, 0.34375, 0.39501953125]
     """
-    _require_not_negative("rate", rate)
+    _require_not_negative(rate=rate)
     return _analog_sgd(device, gradient, np.asarray(start, dtype=np.float64), rate, update)
 
 
@@ -248,8 +279,7 @@ def simulate_residual_learning(
     >>> round(float(state.weight[0]), 6)
     0.5
     """
-    for name, value in (("gamma", gamma), ("fast_rate", fast_rate), ("slow_rate", slow_rate)):
-        _require_not_negative(name, value)
+    _require_not_negative(gamma=gamma, fast_rate=fast_rate, slow_rate=slow_rate)
     w = np.asarray(start, dtype=np.float64)
     p = np.broadcast_to(np.asarray(reference if start_fast is None else start_fast, dtype=np.float64), w.shape)
     return _residual_learning(fast, slow, gradient, p, w, gamma, fast_rate, slow_rate, reference, update)
@@ -310,7 +340,7 @@ def folded_normal_mean(m: ArrayLike, sigma: ArrayLike) -> Floats:
     array([0.797885, 1.      , 1.166631])
     """
     mean, spread = np.asarray(m, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     z = mean / np.where(spread > 0, spread, 1.0)
     smooth = spread * _ABS_NORMAL * np.exp(-z * z / 2) + mean * np.asarray(_erf(z / math.sqrt(2)), dtype=np.float64)
     return np.asarray(np.where(spread > 0, smooth, np.abs(mean)))
@@ -329,6 +359,25 @@ def mean_step(device: Device, w: ArrayLike, slope: ArrayLike, sigma: ArrayLike) 
     """
     at, true = np.asarray(w, dtype=np.float64), np.asarray(slope, dtype=np.float64)
     return np.asarray(-(true * device.F(at) + folded_normal_mean(true, sigma) * device.G(at)))
+
+
+def penalty(device: Device, w: ArrayLike) -> Floats:
+    """``R_c(w)``, the integral of ``G / F`` from the symmetric point to ``w``: the penalty of Analog SGD (W25 Thm. 1).
+
+    In the mean Analog SGD descends on ``f(w) + E|noise| R_c(w)``, in place of the loss ``f``. For a linear response
+    with its symmetric point at zero it is ``w^2 / (2 tau)``. ``w`` are weights inside the bounds, of any shape. By
+    Gauss-Legendre quadrature with 100 nodes: exact to rounding for a smooth response, to about 1e-5 for a table, which
+    has kinks. ValueError for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.penalty(LinearResponse(tau=2.0), [-1.0, 0.0, 2.0]).round(12)
+    array([0.25, 0.  , 1.  ])
+    """
+    centre = _symmetric_point(device)
+    span = np.asarray(w, dtype=np.float64)[..., np.newaxis] - centre
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    return np.asarray((span * weights / 2 * penalty_slope(device, centre + span * (1 + nodes) / 2)).sum(axis=-1))
 
 
 def penalty_slope(device: Device, w: ArrayLike) -> Floats:
@@ -390,8 +439,8 @@ def first_order_stationary_point(device: Device, optimum: float, sigma: float, *
     >>> round(theory.first_order_stationary_point(LinearResponse(tau=1.0), 0.3, 0.5), 6)
     0.214448
     """
-    _require_not_negative("sigma", sigma)
-    _require_positive("curvature", curvature)
+    _require_not_negative(sigma=sigma)
+    _require_positive(curvature=curvature)
     penalty = penalty_curvature(device) * sigma * _ABS_NORMAL
     return (curvature * optimum + penalty * device.symmetric_point) / (curvature + penalty)
 
@@ -409,7 +458,7 @@ def residual_bias(device: Device, sigma: float) -> float:
     >>> round(theory.residual_bias(LinearResponse(tau=1.0, c=0.2), sigma=0.5), 4)
     0.0808
     """
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     up, down = device.q_up(0.0), device.q_down(0.0)
     if not (up > 0 and down > 0):
         raise ValueError(f"device must have q_up(0) > 0 and q_down(0) > 0, got {up} and {down}")
@@ -431,8 +480,7 @@ def residual_spread(device: Device, sigma: float, *, gamma: float, rate: float, 
     >>> round(theory.residual_spread(LinearResponse(tau=1.0), 0.5, gamma=0.4, rate=0.02), 4)
     0.0446
     """
-    for name, value in (("sigma", sigma), ("gamma", gamma), ("rate", rate), ("curvature", curvature)):
-        _require_not_negative(name, value)
+    _require_not_negative(sigma=sigma, gamma=gamma, rate=rate, curvature=curvature)
     stiffness = gamma * curvature + penalty_curvature(device) * sigma * _ABS_NORMAL
     if stiffness <= 0:
         raise ValueError(f"sigma or gamma * curvature must be > 0, got {sigma} and {gamma * curvature}")
@@ -455,7 +503,7 @@ def residual_learning_error(
     >>> [round(theory.residual_learning_error(device, device, 0.3, 0.5, gamma=0.4, rate=r), 4) for r in (0.02, 0.005)]
     [-0.0053, -0.0027]
     """
-    _require_positive("curvature", curvature)
+    _require_positive(curvature=curvature)
     spread = residual_spread(fast, sigma, gamma=gamma, rate=rate, curvature=curvature)
     mean = spread * float(penalty_slope(slow, optimum))
     return -penalty_curvature(fast) * sigma * _ABS_NORMAL * mean / curvature
@@ -473,7 +521,7 @@ def symmetric_point_rate(device: Device, sigma: float) -> float:
     >>> round(theory.symmetric_point_rate(LinearResponse(tau=2.0, c=0.2), sigma=0.5), 6)
     0.199471
     """
-    _require_not_negative("sigma", sigma)
+    _require_not_negative(sigma=sigma)
     return float(sigma * _ABS_NORMAL * _derivative(device, device.G, _symmetric_point(device)))
 
 
@@ -510,11 +558,103 @@ def pulse_error_std(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
     return np.asarray(np.sqrt(device.dw_min * np.abs(increment)) * device.dw_min_std * step)
 
 
+def pulsed_error(device: Device, sigma: float, *, rate: float, curvature: float = 1.0) -> float:
+    """``E[(w - optimum)^2]`` that Analog SGD in pulses keeps at an optimum in the symmetric point, for small rates.
+
+        (rate sigma^2 F^2 + dw_min Sigma (F^2 + v)) / (2 F (h + rho Sigma)),    Sigma = sigma sqrt(2/pi),  h = curvature
+
+    with ``F`` at the symmetric point, ``rho`` of :func:`penalty_curvature`, ``v = dw_min_std^2`` (times ``F^2`` with
+    ``mult_noise``). The first term is the gradient noise. The second is the floor that pulses set whatever the rate,
+    for as many of them as trains send, a random number whose variance is its mean: linear in ``dw_min``, as in the
+    bounds of arXiv 2510.02516 (Thms. 1 and 2). It follows from the variances of :func:`random_increment` and
+    :func:`pulse_error_std`. ``sigma`` and ``rate >= 0``, ``curvature > 0``. ValueError for a device without a symmetric
+    point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> [round(theory.pulsed_error(LinearResponse(dw_min=d), 0.5, rate=0.01), 6) for d in (0.0001, 0.001, 0.01)]
+    [0.000908, 0.001036, 0.002319]
+    """
+    _require_not_negative(sigma=sigma, rate=rate)
+    _require_positive(curvature=curvature)
+    noise, f = sigma * _ABS_NORMAL, device.F(_symmetric_point(device))
+    cycle = device.dw_min_std**2 * (f**2 if device.mult_noise else 1.0)
+    variance = rate * (sigma * f) ** 2 + device.dw_min * noise * (f**2 + cycle)
+    return float(variance / (2 * f * (curvature + penalty_curvature(device) * noise)))
+
+
+# ---- diagnostics of a run
+
+
+def saturation(device: Device, w: ArrayLike) -> Floats:
+    """``q_up(w) q_down(w) = F(w)^2 - G(w)^2``: zero at the bounds, where a weight no longer follows one direction.
+
+    Convergence of all analog algorithms needs it to stay above zero (W24 and W25, Assumption 3). It is the weight of
+    the norm in which they descend, see :func:`weighted_norm`.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> theory.saturation(LinearResponse(tau=2.0), [-2.0, 0.0, 1.0])
+    array([0.  , 1.  , 0.75])
+    """
+    at = np.asarray(w, dtype=np.float64)
+    return np.asarray(device.q_up(at) * device.q_down(at))
+
+
+def weighted_norm(values: ArrayLike, weights: ArrayLike) -> Floats:
+    """``sqrt(sum_i s_i v_i^2)`` of ``values`` ``[..., D]`` over the last axis; ``weights`` ``s >= 0`` broadcast.
+
+    Without gradient noise and with ``rate = 1 / (L F_max)``, a step of Analog SGD lowers a loss whose gradient has the
+    Lipschitz constant ``L`` by at least ``|g|_s^2 / (2 L F_max^2)``, ``s`` being the :func:`saturation` at the weights:
+    the step is ``-rate g q`` with one of the responses, ``q (1 - q / (2 F_max)) >= q_up q_down / (2 F_max)``. With the
+    least saturation on the way, that is the rate of W24 Thm. 6 and W25 Thm. 9.
+
+    >>> from ohmgrad import theory
+    >>> theory.weighted_norm([[3.0, 4.0], [3.0, 4.0]], [[1.0, 1.0], [0.0, 0.25]])
+    array([5., 2.])
+    """
+    _require_not_negative(weights=weights)
+    return np.asarray(np.sqrt((np.asarray(weights, np.float64) * np.asarray(values, np.float64) ** 2).sum(axis=-1)))
+
+
+def mean_squared_gradient(gradients: ArrayLike) -> float:
+    """``E_K = (1/K) sum_k |g_k|^2`` of the true gradients ``[K, D]`` along a run, the error that W25 Thm. 2 bounds.
+
+    With gradient noise of total variance ``sigma^2`` and the rate of that theorem, Analog SGD has ``E_K`` of at most
+    ``16 F_max^2 sqrt((f_0 - f*) sigma^2 L / K) + 8 F_max sigma^2 S_K``, ``S_K`` being :func:`asymptotic_error`.
+
+    >>> from ohmgrad import theory
+    >>> theory.mean_squared_gradient([[3.0, 4.0], [0.0, 1.0]])
+    13.0
+    """
+    return float((_trajectory(gradients, "gradients") ** 2).sum(axis=1).mean())
+
+
+def residual_learning_metric(
+    gradients: ArrayLike, fast: ArrayLike, slow: ArrayLike, *, optimum: ArrayLike, gamma: float
+) -> float:
+    """``(1/K) sum_k |g_k|^2 + |P_k - P*(W_k)|^2 + |W_k - W*|^2``, the error of Residual Learning (W25 Thm. 3).
+
+    ``gradients`` are the true ones at the mixture ``W + gamma P``, ``fast`` is ``P`` as it is read (without its
+    reference), ``slow`` is ``W``, all ``[K, D]``; ``optimum`` ``W*`` has D entries and is the only one, ``gamma > 0``,
+    ``P*(W) = (W* - W) / gamma``. The paper leaves constants open, here they are one. What no number of steps
+    removes is proportional to :func:`asymptotic_error` of the fast device on ``fast``.
+
+    >>> from ohmgrad import theory
+    >>> theory.residual_learning_metric([[0.5]], [[1.0]], [[0.0]], optimum=[1.0], gamma=0.5)
+    2.25
+    """
+    _require_positive(gamma=gamma)
+    g, p, w = (_trajectory(v, n) for v, n in ((gradients, "gradients"), (fast, "fast"), (slow, "slow")))
+    left = np.asarray(optimum, dtype=np.float64) - w
+    return float((g**2 + (p - left / gamma) ** 2 + left**2).sum(axis=1).mean())
+
+
 def asymptotic_error(device: Device, trajectory: ArrayLike) -> float:
     """``S_K = (1/K) sum_k max_i G(w_ki)^2 / F(w_ki)`` of weights ``[K, D]`` on their way (W25 Thm. 2).
 
     The part of the error of Analog SGD that no number of steps removes is this times the variance of the gradient, up
-    to a constant.
+    to a constant. For Residual Learning it is that of the fast device on the way of its array (W25 Thm. 3).
 
     >>> from ohmgrad import theory
     >>> from ohmgrad.devices import LinearResponse
@@ -535,10 +675,10 @@ def asymptotic_error_linear(trajectory: ArrayLike, tau: float) -> float:
     >>> round(theory.asymptotic_error_linear([[0.0, 0.5], [-0.5, 0.0]], tau=1.0), 6)
     0.333333
     """
-    _require_positive("tau", tau)
-    r = ((_trajectory(trajectory) / tau) ** 2).max(axis=1)
-    if not r.max() < 1:
-        raise ValueError(f"trajectory must stay between -{tau} and {tau}, got |w| = {tau * math.sqrt(r.max())}")
+    _require_positive(tau=tau)
+    w = _trajectory(trajectory)
+    _require_inside("trajectory", w, tau)
+    r = ((w / tau) ** 2).max(axis=1)
     return float((r / (1 - r)).mean())
 
 
@@ -572,19 +712,26 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
     return high
 
 
-def _trajectory(trajectory: ArrayLike) -> Floats:
+def _trajectory(trajectory: ArrayLike, name: str = "trajectory") -> Floats:
     w = np.asarray(trajectory, dtype=np.float64)
     if w.ndim != 2 or w.size == 0:
-        raise ValueError(f"trajectory must have the shape [steps, weights], both >= 1, got {list(w.shape)}")
+        raise ValueError(f"{name} must have the shape [steps, weights], both >= 1, got {list(w.shape)}")
     return w
 
 
-def _require_not_negative(name: str, value: ArrayLike) -> None:
-    values = np.asarray(value, dtype=np.float64)
-    if not ((values >= 0) & np.isfinite(values)).all():
-        raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+def _require_inside(name: str, w: Floats, tau: float) -> None:
+    if not (inside := np.abs(w) < tau).all():
+        raise ValueError(f"{name} must stay between -{tau} and {tau}, got {float(w[~inside].flat[0])}")
 
 
-def _require_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
+def _require_not_negative(**values: ArrayLike) -> None:
+    for name, value in values.items():
+        numbers = np.asarray(value, dtype=np.float64)
+        if not ((numbers >= 0) & np.isfinite(numbers)).all():
+            raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be finite and > 0, got {value!r}")

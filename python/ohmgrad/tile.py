@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._record import as_float, as_int, as_str, settings
-from .algorithms import Algorithm, AnalogSGD, TileShape, algorithms, describe
-from .devices import Device, SoftBounds, models
+from ._record import as_bool, as_float, as_int, as_str, settings
+from .algorithms import Algorithm, AnalogSGD, Term, TileShape, algorithms, describe
+from .devices import Cell, Device, SoftBounds, models
 from .io import IO
 from .pulses import PulseTrain
 from .seeds import Seeds, as_seeds
 
-__all__ = ["Array", "Matrices", "Matrix", "Parameters", "Tile"]
+if TYPE_CHECKING:
+    from .programming import ProgramReport
+
+__all__ = ["Array", "Matrices", "Matrix", "Parameters", "PulseCounts", "Tile"]
 
 Floats = NDArray[np.float32]
+Counts = NDArray[np.uint64]
+
+
+class PulseCounts(NamedTuple):
+    """Pulses that every cell got since the tile was built, ``[d_out, d_in]`` each."""
+
+    up: Counts
+    down: Counts
+
 
 # lines are numbered in 32 bits
 _LINES = 1 << 31
@@ -79,6 +91,62 @@ class Array(Matrix):
     """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds."""
 
     @property
+    def persistent_weights(self) -> Floats:
+        """The weights behind write noise, ``[d_out, d_in]``: those that pulses move; the same as ``weights`` without it.
+
+        A copy. Assigning a matrix sets them, clipped, while what is read stays until a cell is changed next; ValueError
+        for cells of several devices.
+        """
+        return self._core.hidden(self._name)
+
+    @persistent_weights.setter
+    def persistent_weights(self, values: ArrayLike) -> None:
+        self._core.set_hidden(self._name, np.asarray(values))
+
+    def pulse(self, counts: ArrayLike) -> None:
+        """Pulses on single cells: ``counts[i, j]`` of them, up where positive, with the cycle noise of the device.
+
+        ``counts`` are integers ``[d_out, d_in]``, at most 2**20 in size.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, device=og.devices.ConstantStep(dw_min=0.25))
+        >>> tile.arrays["weight"].pulse([[3, -1]])
+        >>> tile.weights
+        array([[ 0.75, -0.25]], dtype=float32)
+        """
+        pulses = np.asarray(counts)
+        if pulses.dtype.kind not in "iu":
+            raise TypeError(f"counts must be integers, got an array of dtype {pulses.dtype}")
+        if pulses.shape != (self._core.d_out, self._core.d_in):
+            allowed = (self._core.d_out, self._core.d_in)
+            raise ValueError(f"counts has shape {pulses.shape}, allowed: {allowed}")
+        # What int32 cannot hold is far out of range and stays so.
+        pulses = np.ascontiguousarray(np.clip(pulses, -(2**31) + 1, 2**31 - 1), dtype=np.int32)
+        self._core.pulse_cells(self._name, pulses)
+
+    @property
+    def pulse_counts(self) -> PulseCounts:
+        """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``."""
+        shape = self._core.d_out, self._core.d_in
+        return PulseCounts(*(counts.reshape(shape) for counts in self._core.pulse_counts(self._name)))
+
+    def decay(self) -> None:
+        """One decay of this array, see :meth:`Tile.decay`."""
+        self._core.decay(self._name)
+
+    def diffuse(self) -> None:
+        """One diffusion of this array, see :meth:`Tile.diffuse`."""
+        self._core.diffuse(self._name)
+
+    def drift(self, time: float) -> None:
+        """Drift of this array, see :meth:`Tile.drift`."""
+        self._core.drift(self._name, as_float("time", time))
+
+    def reset(self, columns: Sequence[int] | None = None, *, prob: float = 1.0) -> None:
+        """Reset of this array, see :meth:`Tile.reset`."""
+        self._core.reset(self._name, _columns(columns, self._core.d_in), as_float("prob", prob))
+
+    @property
     def parameters(self) -> Parameters:
         """The cells' own values, such as ``w_max``, ``w_min``, ``dw_up``, ``dw_down``, ``reference``: see the keys."""
         return Parameters(self._core, self._name)
@@ -121,6 +189,7 @@ class Tile:
     - ``device``: the cells, one device for all arrays of the algorithm or a dict with one per array name.
     - ``algorithm``: how updates reach the arrays; ``pulses``: how an update becomes pulses.
     - ``io``: periphery of the forward product; ``backward_io``: of the backward product, None: the same.
+    - ``count_pulses``: count the pulses of every cell, see :attr:`Array.pulse_counts`.
     - ``seed``: an integer, 0 <= seed < 2**64, or :class:`Seeds`. ``name``: part of the key of every random stream;
       two tiles of one seed and one name (unnamed ones, too) draw the same cells and the same noise.
 
@@ -140,27 +209,30 @@ class Tile:
 
     d_out: int
     d_in: int
-    device: Device | Mapping[str, Device]
+    device: Device | Cell | Mapping[str, Device | Cell]
     algorithm: Algorithm
     io: IO
     pulses: PulseTrain
     backward_io: IO
+    count_pulses: bool
     seeds: Seeds
     name: str
     arrays: Matrices
     _core: _core.Tile
     _target: str
+    _carrier: Term
 
     def __init__(
         self,
         d_out: int,
         d_in: int,
         *,
-        device: Device | Mapping[str, Device] = SoftBounds(),
+        device: Device | Cell | Mapping[str, Device | Cell] = SoftBounds(),
         algorithm: Algorithm = AnalogSGD(),
         io: IO = IO(),
         pulses: PulseTrain = PulseTrain(),
         backward_io: IO | None = None,
+        count_pulses: bool = False,
         seed: int | Seeds = 0,
         name: str = "",
     ) -> None:
@@ -173,6 +245,7 @@ class Tile:
         set_once("io", _of_kind(IO, "io", io))
         set_once("pulses", _of_kind(PulseTrain, "pulses", pulses))
         set_once("backward_io", self.io if backward_io is None else _of_kind(IO, "backward_io", backward_io))
+        set_once("count_pulses", as_bool("count_pulses", count_pulses))
         set_once("seeds", as_seeds(seed))
         set_once("name", as_str("name", name))
 
@@ -188,23 +261,27 @@ class Tile:
             backward=self.backward_io.describe(),
             pulses=self.pulses.describe(),
             seeds=(self.seeds.device, self.seeds.noise),
+            count_pulses=self.count_pulses,
             path=self.name,
         )
         set_once("_core", core)
         set_once("_target", plan.gradient.target)
+        set_once("_carrier", plan.weight[-1])
         crossbars: dict[str, Matrix] = {array: Array(core, array) for array in plan.arrays}
         set_once("arrays", Matrices(crossbars | {matrix: Matrix(core, matrix) for matrix in plan.digital}))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name!r} cannot be assigned: the settings of a tile are fixed once it is built")
 
-    def forward(self, x: ArrayLike, training: bool = True) -> Floats:
+    def forward(self, x: ArrayLike, training: bool = True, noise: bool = True) -> Floats:
         """The product ``y = W x`` through the periphery: ``[batch, d_in] -> [batch, d_out]``, or 1-D to 1-D.
 
         Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
+        ``noise=False`` draws nothing (rounding is to the nearest then) and leaves the tile as it is; converters,
+        managements and what lines and cells keep for life stay.
         """
         rows, single = _rows("x", x)
-        y = self._core.forward(rows, training)
+        y = self._core.forward(rows, training, noise)
         return y[0] if single else y
 
     def backward(self, d: ArrayLike) -> Floats:
@@ -233,6 +310,66 @@ class Tile:
         """
         self._core.end_batch()
 
+    def decay(self) -> None:
+        """One decay of all cells that have a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target."""
+        self._core.decay(None)
+
+    def diffuse(self) -> None:
+        """One step of the random walk of all cells that have a ``diffusion``: ``w <- w + diffusion N``, clipped."""
+        self._core.diffuse(None)
+
+    def drift(self, time: float) -> None:
+        """Power-law drift of all cells whose device has a ``drift``, over ``time`` (>= 0, in units of its ``t_0``'s).
+
+        ``w <- w0 max(t / t_0, 1)^-nu`` with t the time since the cell was last changed and w0 its weight then.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 1, device=og.devices.SoftBounds(drift=og.devices.Drift(nu=0.5)))
+        >>> tile.set_weights([[0.5]])
+        >>> tile.drift(1.0), tile.drift(3.0)
+        (None, None)
+        >>> tile.weights
+        array([[0.25]], dtype=float32)
+        """
+        self._core.drift(None, as_float("time", time))
+
+    def reset(self, columns: Sequence[int] | None = None, *, prob: float = 1.0) -> None:
+        """Reset the cells of some ``columns`` (None: all), each with probability ``prob``: ``w <- b + reset_std N``.
+
+        b is the cell's reset target, drawn when the tile was built.
+        """
+        self._core.reset(None, _columns(columns, self.d_in), as_float("prob", prob))
+
+    def read_weights(self, n: int = 1) -> Floats:
+        """The weight as the periphery reads it, column by column, mean of ``n`` readings: ``[d_out, d_in]``.
+
+        The noise is that of :meth:`forward` in evaluation.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(2, 3, io=og.IO(out_bound=1.0, out_res=0.25))
+        >>> tile.set_weights([[0.1, 0.3, 0.6], [0.0, -0.3, 0.9]])
+        >>> tile.read_weights()
+        array([[ 0. ,  0.5,  0.5],
+               [ 0. , -0.5,  1. ]], dtype=float32)
+        """
+        if as_int("n", n) < 1:
+            raise ValueError(f"n must be >= 1, got {n}")
+        total = np.zeros((self.d_out, self.d_in), np.float32)
+        for _ in range(n):
+            for first in range(0, self.d_in, 1024):
+                rows = np.eye(min(1024, self.d_in - first), self.d_in, first, dtype=np.float32)
+                total[:, first : first + len(rows)] += self._core.forward(rows, False).T
+        return total / np.float32(n)
+
+    def program(self, w: ArrayLike, **options: Any) -> ProgramReport:
+        """Write and verify: pulses until what is read is within a tolerance of ``w``, ``[d_out, d_in]``.
+
+        Options and report: :func:`ohmgrad.programming.program`.
+        """
+        from .programming import program
+
+        return program(self, w, **options)
+
     @property
     def weights(self) -> Floats:
         """A copy of the weight the network sees, ``[d_out, d_in]``, in tile units; see :meth:`set_weights`."""
@@ -245,6 +382,11 @@ class Tile:
         zero.
         """
         self._core.set_weights(np.asarray(w))
+
+    @property
+    def carrier(self) -> tuple[str, float]:
+        """The matrix that takes weights that are set, and its factor in the weight."""
+        return self._carrier.matrix, self._carrier.factor
 
     def granularity(self, array: str | None = None) -> float:
         """The nominal step of an array's device, by default of the array that gets the gradient.
@@ -277,6 +419,7 @@ class Tile:
             "io": settings.encode(self.io),
             "pulses": settings.encode(self.pulses),
             "backward_io": settings.encode(self.backward_io),
+            "count_pulses": self.count_pulses,
             "seed": settings.encode(self.seeds),
             "name": self.name,
         }
@@ -330,6 +473,7 @@ class Tile:
             ("io", self.io, IO()),
             ("pulses", self.pulses, PulseTrain()),
             ("backward_io", self.backward_io, self.io),
+            ("count_pulses", self.count_pulses, False),
             ("seed", self.seeds, Seeds()),
             ("name", self.name, ""),
         )
@@ -358,9 +502,27 @@ def _of_kind(kind: type[Any], name: str, value: object) -> Any:
     return value
 
 
-def _per_array(device: Device | Mapping[str, Device], arrays: tuple[str, ...]) -> dict[str, Device]:
+def _columns(columns: Sequence[int] | None, d_in: int) -> list[int]:
+    if columns is None:
+        return list(range(d_in))
+    chosen = [as_int("columns", column) for column in columns]
+    for column in chosen:
+        if not 0 <= column < d_in:
+            raise ValueError(f"columns must be from 0 to {d_in - 1}, got {column}")
+    return chosen
+
+
+def _per_array(
+    device: Device | Cell | Mapping[str, Device | Cell], arrays: tuple[str, ...]
+) -> dict[str, Device | Cell]:
     if not isinstance(device, Mapping):
-        return {array: _of_kind(Device, "device", device) for array in arrays}
+        return {array: _device("device", device) for array in arrays}
     if set(device) != set(arrays):
         raise ValueError(f"device names the arrays {sorted(device)}, the algorithm has {sorted(arrays)}")
-    return {array: _of_kind(Device, f"device[{array!r}]", device[array]) for array in arrays}
+    return {array: _device(f"device[{array!r}]", device[array]) for array in arrays}
+
+
+def _device(name: str, value: object) -> Device | Cell:
+    if not isinstance(value, (Device, Cell)):
+        raise TypeError(f"{name} must be a Device, got {value!r}")
+    return value

@@ -55,13 +55,15 @@ class StepLR:
         return self.lr * self.gamma ** (epoch // self.step_size)
 
 
-def evaluate(model: Sequential, data: Data, *, batch_size: int = 1000, loss: Loss | None = None) -> dict[str, float]:
+def evaluate(
+    model: Sequential, data: Data, *, batch_size: int = 1000, loss: Loss | None = None, noise: bool = True
+) -> dict[str, float]:
     """Mean loss, and accuracy in [0, 1] where the targets are class numbers, of `model` on `data`.
 
     The noise of an analog product comes from streams of its own: evaluating changes no later training step.
 
     **Arguments:** `data` a :class:`Dataset` or a pair ``(x, y)``; `batch_size` >= 1; `loss` defaults to
-    :class:`ohmgrad.nn.CrossEntropy`.
+    :class:`ohmgrad.nn.CrossEntropy`; ``noise=False`` leaves out all noise of the products, and nothing else.
 
     >>> import ohmgrad as og
     >>> model = og.nn.Sequential(og.nn.Linear(64, 10, digital=True)).on()
@@ -69,11 +71,11 @@ def evaluate(model: Sequential, data: Data, *, batch_size: int = 1000, loss: Los
     ['accuracy', 'loss']
     """
     data, loss = _dataset(data), loss or CrossEntropy()
-    size = min(_positive("batch_size", batch_size), len(data))
+    size, noise = min(_positive("batch_size", batch_size), len(data)), as_bool("noise", noise)
     total, right = 0.0, 0
     for start in range(0, len(data), size):
         target = data.y[start : start + size]
-        y = model.forward(data.x[start : start + size], False)
+        y = model.forward(data.x[start : start + size], False, noise)
         total += loss(y, target)[0] * len(target)
         right += _right(y, target) if data.classes else 0
     return {"loss": total / len(data)} | ({"accuracy": right / len(data)} if data.classes else {})

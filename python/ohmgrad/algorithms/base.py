@@ -57,7 +57,7 @@ class Gradient(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Write(Record):
-    """``target <- target + rate * sum(source)`` in pulses, for the column just read; None: the tile's pulses."""
+    """``target <- target + rate * sum(source)`` in pulses, for the line just read; None: the tile's pulses."""
 
     target: str
     source: tuple[Term, ...]
@@ -67,14 +67,19 @@ class Write(Record):
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Transfer(Record):
-    """An event: read ``reads`` columns (0: all) one after the other through ``io``, and run the steps for each.
+    """An event: read ``reads`` lines (0: all) one after the other through ``io``, and run the steps for each.
 
-    ``io=None`` reads through the tile's forward periphery; noise and bound management are off for a read in any case.
+    ``axis`` says what a line is. The event starts where the last one ended, or at a line of its own choice
+    (``random``). With probability ``reset_prob`` a line of the source arrays is reset after it was read. ``io=None``
+    reads through the tile's forward periphery; noise and bound management are off for a read in any case.
     """
 
     every: Every
     steps: tuple[Write, ...]
+    axis: Literal["columns", "rows"] = "columns"
     reads: int = 1
+    random: bool = False
+    reset_prob: float = 0.0
     io: IO | None = None
 
 
@@ -135,7 +140,10 @@ def describe(plan: Plan, io: IO, pulses: PulseTrain) -> dict[str, Any]:
 def _transfer(transfer: Transfer, io: IO, pulses: PulseTrain) -> dict[str, Any]:
     return {
         "every": transfer.every.describe(),
+        "axis": transfer.axis,
         "reads": transfer.reads,
+        "random": transfer.random,
+        "reset_prob": transfer.reset_prob,
         "io": (transfer.io or io).readout().describe(),
         "steps": [{"write": _write(step, pulses)} for step in transfer.steps],
     }

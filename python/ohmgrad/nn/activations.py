@@ -19,7 +19,7 @@ class _Activation(Layer):
     def __init__(self) -> None:
         self._y: NDArray[np.float32] | None = None
 
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
         """The function of every element of `x`, shape ``[batch, features]``."""
         y = _core.activation(self._kind, x)
         if training:
@@ -76,7 +76,7 @@ class LogSoftmax(Layer):
     def __init__(self) -> None:
         self._y: NDArray[np.float32] | None = None
 
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
         """Log-probabilities of logits, shape ``[batch, classes]``."""
         y = _core.log_softmax(x)
         if training:

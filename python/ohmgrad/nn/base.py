@@ -5,28 +5,36 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defaults:
     """What :meth:`Sequential.on` gives to layers that leave it unset (`None`: the package's own default)."""
 
-    device: Device | Mapping[str, Device] | None = None
+    device: Device | Cell | Mapping[str, Device | Cell] | None = None
     algorithm: Algorithm | None = None
     io: IO | None = None
     pulses: PulseTrain | None = None
     learn_out_scaling: bool | None = None
+    out_scaling_columnwise: bool | None = None
     weight_scaling_omega: float | None = None
+    weight_scaling_columnwise: bool | None = None
+    weight_scaling_lr_compensation: bool | None = None
+    digital_bias: bool | None = None
+    max_input_size: int | None = None
+    max_output_size: int | None = None
     seeds: Seeds
 
 
@@ -43,8 +51,8 @@ class Layer(ABC):
         return type(self)()
 
     @abstractmethod
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
-        """The layer's output for the batch `x`."""
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
+        """The layer's output for the batch `x`; without `noise` analog products draw none."""
 
     @abstractmethod
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,7 +71,7 @@ class Layer(ABC):
         return f"{type(self).__name__}()"
 
 
-def kept(value: NDArray[np.float32] | None, before: str) -> NDArray[np.float32]:
+def kept(value: T | None, before: str) -> T:
     """What a training forward kept, or an error saying what has to come first."""
     if value is None:
         raise RuntimeError(f"{before} needs a forward pass with training=True before it")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms import Algorithm
-from ..devices import Device
+from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds, as_seeds
@@ -57,23 +57,30 @@ class Sequential:
 
     def on(
         self,
-        device: Device | Mapping[str, Device] | None = None,
+        device: Device | Cell | Mapping[str, Device | Cell] | None = None,
         *,
         algorithm: Algorithm | None = None,
         io: IO | None = None,
         pulses: PulseTrain | None = None,
         seed: int | Seeds = 0,
         learn_out_scaling: bool | None = None,
+        out_scaling_columnwise: bool | None = None,
         weight_scaling_omega: float | None = None,
+        weight_scaling_columnwise: bool | None = None,
+        weight_scaling_lr_compensation: bool | None = None,
+        digital_bias: bool | None = None,
+        max_input_size: int | None = None,
+        max_output_size: int | None = None,
     ) -> Sequential:
         """A new network of the same layers with weights on tiles; this one stays as it is.
 
-        **Arguments:** `device`, `algorithm`, `io`, `pulses`, `learn_out_scaling`, `weight_scaling_omega` fill what a
-        :class:`Linear` layer left unset (digital layers have none of them); `None` leaves the package's defaults.
-        `seed` is an integer or :class:`ohmgrad.Seeds` for devices, noise and initial weights.
+        **Arguments:** `seed` is an integer or :class:`ohmgrad.Seeds` for devices, noise and initial weights. All others
+        fill what a :class:`Linear` layer left unset, and are explained there (digital layers have none of them); `None`
+        leaves the package's defaults.
 
         **Raises:** `ValueError` naming the field when a setting is out of range, when two widths do not fit, or when
-        this network has weights already.
+        this network has weights already. A `UserWarning` says how many initial weights of a layer lie outside the
+        bounds of their cells and were clipped.
         """
         width = None
         for path, layer in self._linear.items():
@@ -86,7 +93,13 @@ class Sequential:
             io=io,
             pulses=pulses,
             learn_out_scaling=learn_out_scaling,
+            out_scaling_columnwise=out_scaling_columnwise,
             weight_scaling_omega=weight_scaling_omega,
+            weight_scaling_columnwise=weight_scaling_columnwise,
+            weight_scaling_lr_compensation=weight_scaling_lr_compensation,
+            digital_bias=digital_bias,
+            max_input_size=max_input_size,
+            max_output_size=max_output_size,
             seeds=as_seeds(seed),
         )
         return Sequential(*(layer.build(path, defaults) for path, layer in zip(self.paths, self.layers, strict=True)))
@@ -110,14 +123,14 @@ class Sequential:
             raise KeyError(f"no layer {key!r}; the paths are {', '.join(self.paths)}")
         return self.layers[self.paths.index(key)]
 
-    def forward(self, x: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
+    def forward(self, x: NDArray[np.float32], training: bool = True, noise: bool = True) -> NDArray[np.float32]:
         """The network's output ``[batch, outputs]`` for `x`, ``[batch, features]``.
 
         With `training` the layers keep what :meth:`backward` needs; without, the noise comes from streams of its own,
-        so that an evaluation never changes a training run.
+        so that an evaluation never changes a training run. ``noise=False`` draws none, and moves nothing on.
         """
         for layer in self.layers:
-            x = layer.forward(x, training)
+            x = layer.forward(x, training, noise)
         return x
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

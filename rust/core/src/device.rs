@@ -18,9 +18,12 @@
 //! own parameters of the model (z5, z6, z7); bounds that are still crossed meet in the middle
 //! reference = reference_mean + reference_std z4 [+ symmetric point]
 //! decay = 1 - 1/t, t = lifetime (1 + lifetime_dtod z8); 0 where t <= 1; 1 without lifetime
-//! diffusion = |diffusion (1 + diffusion_dtod z9)|
+//! diffusion = |diffusion (1 + diffusion_dtod z9)|      reset = reset + reset_dtod z10      nu = nu (1 + nu_dtod z11)
+//! stuck where u12 < corrupt_devices_prob: steps 0, both bounds at low + (high - low) u13, uniform in the bounds within +-corrupt_devices_range
+//! perfect_bias: cells of the last column have no spread, steps dw_min, 100 times the nominal bounds, no reference and do not age
 //! ```
 //!
+//! `u_p` are uniform in [0, 1). The reference of a stuck cell is that of the cell as it would be.
 //! At the end of a mini-batch (on request): `w <- w + diffusion z`, then `w <- w decay`, clipped.
 //!
 //! A model is one file in `devices/`: its own settings, own per-cell parameters and response. `devices/mod.rs` lists it once.
@@ -66,19 +69,40 @@ pub trait Model: Send + Sync {
     /// The response `q_up` (mask all ones) or `q_down` (mask zero) at the stored value `v`, apart from the cell's step.
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R;
 
-    /// The nominal bounds, where the model has another name for them than `w_max` and `w_min`.
-    fn bounds(&self) -> Option<(f64, f64)> {
-        None
+    /// The stored value after one pulse, before it is clipped; `z` is a fresh normal number.
+    #[inline(always)]
+    fn moved(&self, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, z: f32) -> f32 {
+        let q = self.response(cell, v, up);
+        let size = select(up, cell.dw_up, -cell.dw_down);
+        v + size * (q + (noise.sigma * z) * select(noise.relative, q, 1.0))
     }
 
+    /// What sets the model apart from the others before any cell is drawn.
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+}
+
+/// What a model says about itself as a whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// The nominal bounds `(w_max, w_min)`, where the model does not leave the fields of these names to [`Device`].
+    pub bounds: Option<(f64, f64)>,
+    /// `(dw_min, up_down)`, likewise.
+    pub steps: Option<(f64, f64)>,
     /// Whether cycle noise scales with the response unless said otherwise.
-    fn mult_noise(&self) -> bool {
-        true
-    }
-
+    pub mult_noise: bool,
     /// Size of a pulse at zero, relative to `dw_min`.
-    fn granularity(&self) -> f64 {
-        1.0
+    pub granularity: f64,
+    /// Whether the model knows write noise.
+    pub write_noise: bool,
+    /// Whether weights that are set are clipped as they are seen, not as they are stored.
+    pub clips_seen: bool,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { bounds: None, steps: None, mult_noise: true, granularity: 1.0, write_noise: true, clips_seen: false }
     }
 }
 
@@ -94,10 +118,7 @@ pub struct Noise {
 /// One pulse.
 #[inline(always)]
 pub(crate) fn step<M: Model>(model: &M, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, z: f32) -> f32 {
-    let q = model.response(cell, v, up);
-    let size = select(up, cell.dw_up, -cell.dw_down);
-    let moved = v + size * (q + (noise.sigma * z) * select(noise.relative, q, 1.0));
-    clip(moved, cell.w_min, cell.w_max)
+    clip(model.moved(cell, noise, v, up, z), cell.w_min, cell.w_max)
 }
 
 /// The mathematical update `v + dw q(v)` of an increment given in one go (W25 "Analog Update"), clipped.
@@ -141,21 +162,42 @@ struct Common {
     lifetime_dtod: f64,
     diffusion: f64,
     diffusion_dtod: f64,
+    reset: f64,
+    reset_dtod: f64,
+    reset_std: f64,
+    drift: Drift,
+    write_noise_std: f64,
+    apply_write_noise_on_set: bool,
+    corrupt_devices_prob: f64,
+    corrupt_devices_range: f64,
+    perfect_bias: bool,
+}
+
+/// The fields `dw_min` and `up_down`.
+pub(crate) fn read_steps(fields: &mut Fields) -> Result<(f64, f64)> {
+    Ok((fields.real("dw_min", 1e-3, POSITIVE)?, fields.real("up_down", 0.0, -1.0..=1.0)?))
+}
+
+/// The fields `w_max` and `w_min`.
+pub(crate) fn read_bounds(fields: &mut Fields) -> Result<(f64, f64)> {
+    Ok((fields.real("w_max", 1.0, NOT_NEGATIVE)?, fields.real("w_min", -1.0, -LARGEST..=0.0)?))
 }
 
 impl Common {
-    fn new(fields: &mut Fields, model: &AnyModel) -> Result<Self> {
-        let (w_max, w_min) = match model.bounds() {
-            Some(bounds) => bounds,
-            None => (fields.real("w_max", 1.0, NOT_NEGATIVE)?, fields.real("w_min", -1.0, -LARGEST..=0.0)?),
-        };
+    fn new(fields: &mut Fields, facts: Facts) -> Result<Self> {
+        let (w_max, w_min) = facts.bounds.map_or_else(|| read_bounds(fields), Ok)?;
+        let (dw_min, up_down) = facts.steps.map_or_else(|| read_steps(fields), Ok)?;
+        let write_noise_std = fields.real("write_noise_std", 0.0, NOT_NEGATIVE)?;
+        if write_noise_std > 0.0 && !facts.write_noise {
+            return Err(Error::value("device.write_noise_std", write_noise_std, "0: this model has no write noise"));
+        }
         Ok(Self {
-            dw_min: fields.real("dw_min", 1e-3, POSITIVE)?,
+            dw_min,
             dw_min_dtod: fields.real("dw_min_dtod", 0.0, NOT_NEGATIVE)?,
             dw_min_dtod_log_normal: fields.switch("dw_min_dtod_log_normal", false)?,
             dw_min_std: fields.real("dw_min_std", 0.0, NOT_NEGATIVE)?,
-            mult_noise: fields.switch("mult_noise", model.mult_noise())?,
-            up_down: fields.real("up_down", 0.0, -1.0..=1.0)?,
+            mult_noise: fields.switch("mult_noise", facts.mult_noise)?,
+            up_down,
             up_down_dtod: fields.real("up_down_dtod", 0.0, NOT_NEGATIVE)?,
             w_max,
             w_min,
@@ -169,7 +211,86 @@ impl Common {
             lifetime_dtod: fields.real("lifetime_dtod", 0.0, NOT_NEGATIVE)?,
             diffusion: fields.real("diffusion", 0.0, NOT_NEGATIVE)?,
             diffusion_dtod: fields.real("diffusion_dtod", 0.0, NOT_NEGATIVE)?,
+            reset: fields.real("reset", 0.0, -LARGEST..=LARGEST)?,
+            reset_dtod: fields.real("reset_dtod", 0.0, NOT_NEGATIVE)?,
+            reset_std: fields.real("reset_std", 0.0, NOT_NEGATIVE)?,
+            drift: fields.optional("drift")?.map_or_else(|| Ok(Drift::NONE), Drift::new)?,
+            write_noise_std,
+            apply_write_noise_on_set: fields.switch("apply_write_noise_on_set", true)?,
+            corrupt_devices_prob: fields.real("corrupt_devices_prob", 0.0, 0.0..=1.0)?,
+            corrupt_devices_range: fields.real("corrupt_devices_range", 0.1, NOT_NEGATIVE)?,
+            perfect_bias: fields.switch("perfect_bias", false)?,
         })
+    }
+}
+
+/// Power-law drift of a weight left alone: `w ((t + dt) / t_0)^-nu`, where the exponent of a cell is
+/// `nu (1 + nu_dtod z) - nu_k (log((w - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu z`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drift {
+    /// Mean exponent.
+    pub nu: f32,
+    /// Time at which drift is counted from; > 0.
+    pub t_0: f32,
+    /// Relative spread of the exponent over the cells.
+    pub nu_dtod: f32,
+    /// Fresh variation of the exponent at every call, relative to `nu`.
+    pub nu_std: f32,
+    /// How the exponent falls with the logarithm of the conductance.
+    pub nu_k: f32,
+    /// Logarithm of the conductance where it is `nu`.
+    pub log_g0: f32,
+    /// Added to the conductance of a weight.
+    pub g_offset: f32,
+    /// The weight of conductance `g_offset`.
+    pub w_offset: f32,
+    /// Weight per conductance; > 0.
+    pub wg_ratio: f32,
+    /// Noise of a weight at every call.
+    pub w_noise_std: f32,
+    /// A weight that changed by more than this drifts from its beginning.
+    pub reset_tol: f32,
+}
+
+impl Drift {
+    const NONE: Self = Self {
+        nu: 0.0,
+        t_0: 1.0,
+        nu_dtod: 0.0,
+        nu_std: 0.0,
+        nu_k: 0.0,
+        log_g0: 0.0,
+        g_offset: 0.0,
+        w_offset: 0.0,
+        wg_ratio: 1.0,
+        w_noise_std: 0.0,
+        reset_tol: 1e-7,
+    };
+
+    /// Whether nothing drifts.
+    pub(crate) fn is_none(&self) -> bool {
+        self.nu == 0.0 && self.nu_k == 0.0 && self.w_noise_std == 0.0
+    }
+
+    fn new(mut fields: Fields) -> Result<Self> {
+        let none = Self::NONE;
+        let mut real = |name, default: f32, range| Ok(fields.real(name, f64::from(default), range)? as f32);
+        let any = -LARGEST..=LARGEST;
+        let drift = Self {
+            nu: real("nu", none.nu, any.clone())?,
+            t_0: real("t_0", none.t_0, POSITIVE)?,
+            nu_dtod: real("nu_dtod", none.nu_dtod, NOT_NEGATIVE)?,
+            nu_std: real("nu_std", none.nu_std, NOT_NEGATIVE)?,
+            nu_k: real("nu_k", none.nu_k, any.clone())?,
+            log_g0: real("log_g0", none.log_g0, any.clone())?,
+            g_offset: real("g_offset", none.g_offset, any.clone())?,
+            w_offset: real("w_offset", none.w_offset, any)?,
+            wg_ratio: real("wg_ratio", none.wg_ratio, POSITIVE)?,
+            w_noise_std: real("w_noise_std", none.w_noise_std, NOT_NEGATIVE)?,
+            reset_tol: real("reset_tol", none.reset_tol, NOT_NEGATIVE)?,
+        };
+        fields.finish()?;
+        Ok(drift)
     }
 }
 
@@ -177,6 +298,7 @@ impl Common {
 #[derive(Debug, Clone)]
 pub struct Device {
     pub(crate) model: AnyModel,
+    facts: Facts,
     common: Common,
 }
 
@@ -210,7 +332,7 @@ impl Plane {
 /// The drawn parameters of an array's cells, in the order of [`Device::parameter_names`].
 #[derive(Debug, Clone)]
 pub(crate) struct Cells {
-    /// w_max, w_min, dw_up, dw_down, reference, decay, diffusion, own ...
+    /// w_max, w_min, dw_up, dw_down, reference, decay, diffusion, reset, nu, own ...
     pub(crate) planes: Vec<Plane>,
 }
 
@@ -218,8 +340,10 @@ pub(crate) struct Cells {
 pub(crate) const REFERENCE: usize = 4;
 pub(crate) const DECAY: usize = 5;
 pub(crate) const DIFFUSION: usize = 6;
-pub(crate) const OWN: usize = 7;
-const COMMON_NAMES: [&str; OWN] = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion"];
+pub(crate) const RESET: usize = 7;
+pub(crate) const NU: usize = 8;
+pub(crate) const OWN: usize = 9;
+const COMMON_NAMES: [&str; OWN] = ["w_max", "w_min", "dw_up", "dw_down", "reference", "decay", "diffusion", "reset", "nu"];
 
 impl Device {
     /// From named settings; `model` names the model. Errors name the setting, its value and the allowed range.
@@ -227,9 +351,10 @@ impl Device {
         let mut fields = Fields::new("device", settings)?;
         let name = fields.text("model")?;
         let model = AnyModel::new(&name, &mut fields)?;
-        let common = Common::new(&mut fields, &model)?;
+        let facts = model.facts();
+        let common = Common::new(&mut fields, facts)?;
         fields.finish()?;
-        let device = Self { model, common };
+        let device = Self { model, facts, common };
         if device.common.subtract_symmetry_point && device.symmetric_point().is_none() {
             return Err(Error::value(
                 "device.subtract_symmetry_point",
@@ -242,7 +367,7 @@ impl Device {
 
     /// Mean size of a pulse at zero: what the pulse generator divides by.
     pub fn granularity(&self) -> f64 {
-        self.common.dw_min * self.model.granularity()
+        self.common.dw_min * self.facts.granularity
     }
 
     /// The range in units of the granularity.
@@ -266,6 +391,36 @@ impl Device {
 
     pub(crate) fn dw_min(&self) -> f32 {
         self.common.dw_min as f32
+    }
+
+    /// `(dw_min, up_down)`: given, or derived by the model.
+    pub fn steps(&self) -> (f64, f64) {
+        (self.common.dw_min, self.common.up_down)
+    }
+
+    /// Standard deviation of what a reset leaves around its target.
+    pub fn reset_std(&self) -> f32 {
+        self.common.reset_std as f32
+    }
+
+    /// How weights drift.
+    pub fn drift(&self) -> Drift {
+        self.common.drift
+    }
+
+    /// Standard deviation of what is seen around what is stored, in units of the weight.
+    pub fn write_noise(&self) -> f32 {
+        self.common.write_noise_std as f32 * self.dw_min()
+    }
+
+    /// Whether setting weights draws write noise, too.
+    pub fn write_noise_on_set(&self) -> bool {
+        self.common.apply_write_noise_on_set
+    }
+
+    /// Whether weights that are set are clipped as they are seen, to bounds without the reference.
+    pub fn clips_seen(&self) -> bool {
+        self.facts.clips_seen
     }
 
     /// Noise-free responses `(q_up, q_down)` of the mean device at each stored value, in units of `dw_min`.
@@ -315,21 +470,49 @@ impl Device {
 
     /// Draws the cells of a `rows x columns` array from its device stream.
     pub(crate) fn draw(&self, key: Key, rows: usize, columns: usize) -> Cells {
+        let c = &self.common;
         // Cells without spread draw nothing and are all alike: the parameters of one stand for all.
         let first = self.draw_cell(&|_| 0.0);
-        if first == self.draw_cell(&|_| 1.0) {
+        if c.corrupt_devices_prob == 0.0 && !c.perfect_bias && first == self.draw_cell(&|_| 1.0) {
             return Cells { planes: first[..self.parameter_names().len()].iter().map(|v| Plane::Uniform(*v)).collect() };
         }
         let mut planes: Vec<_> = (0..self.parameter_names().len()).map(|_| Vec::with_capacity(rows * columns)).collect();
         for row in 0..rows {
             for column in 0..columns {
-                let values = self.draw_cell(&|p| key.child(p).child(row as u64).normal(column as u32, 0));
+                let values = if c.perfect_bias && column + 1 == columns {
+                    self.ideal_cell()
+                } else {
+                    let mut values = self.draw_cell(&|p| key.child(p).child(row as u64).normal(column as u32, 0));
+                    self.corrupt(&mut values, &|p| key.child(p).child(row as u64).uniform(column as u32, 0));
+                    values
+                };
                 for (plane, value) in planes.iter_mut().zip(values) {
                     plane.push(value);
                 }
             }
         }
         Cells { planes: planes.into_iter().map(Plane::collect).collect() }
+    }
+
+    /// One cell of the last column, where that is perfect.
+    fn ideal_cell(&self) -> [f32; OWN + 2] {
+        let c = &self.common;
+        let own = self.model.draw(&mut [0.0; 4], &|_| 0.0);
+        let step = self.dw_min();
+        [100.0 * c.w_max as f32, 100.0 * c.w_min as f32, step, step, 0.0, 1.0, 0.0, 0.0, 0.0, own[0], own[1]]
+    }
+
+    /// Makes a drawn cell one that is stuck, with the probability given.
+    fn corrupt(&self, values: &mut [f32; OWN + 2], u: &dyn Fn(u64) -> f32) {
+        let c = &self.common;
+        if c.corrupt_devices_prob == 0.0 || u(12) >= c.corrupt_devices_prob as f32 {
+            return;
+        }
+        let range = c.corrupt_devices_range as f32;
+        let low = if values[1] > -range { values[1] } else { -range };
+        let high = if values[0] < range { values[0] } else { range };
+        let stuck = low + (high - low) * u(13);
+        values[..REFERENCE].copy_from_slice(&[stuck, stuck, 0.0, 0.0]);
     }
 
     fn draw_cell(&self, z: &dyn Fn(u64) -> f32) -> [f32; OWN + 2] {
@@ -369,8 +552,10 @@ impl Device {
             0.0
         };
         let diffusion = (c.diffusion as f32 * (1.0 + spread(c.diffusion_dtod, 9))).abs();
+        let reset = c.reset as f32 + spread(c.reset_dtod, 10);
+        let nu = c.drift.nu * (1.0 + spread(f64::from(c.drift.nu_dtod), 11));
         let [w_max, w_min, up, down] = common;
-        [w_max, w_min, up, down, reference, decay, diffusion, own[0], own[1]]
+        [w_max, w_min, up, down, reference, decay, diffusion, reset, nu, own[0], own[1]]
     }
 }
 

@@ -132,6 +132,14 @@ impl Fields {
         Fields::new(&format!("{}.{name}", self.owner), value)
     }
 
+    /// Settings of a part that can be left out, or `None`.
+    pub fn optional(&mut self, name: &'static str) -> Result<Option<Fields>> {
+        match self.take(name).unwrap_or(Value::None) {
+            Value::None => Ok(None),
+            value => Fields::new(&format!("{}.{name}", self.owner), value).map(Some),
+        }
+    }
+
     /// Refuses what nobody took.
     pub fn finish(self) -> Result<()> {
         match self.left.first() {

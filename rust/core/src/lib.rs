@@ -34,6 +34,7 @@
 //!     backward: map(&[]),
 //!     pulses: map(&[]),
 //!     seeds: (0, 0),
+//!     count_pulses: false,
 //!     path: "fc1".into(),
 //!     isa: Isa::choose(None)?,
 //! })?;

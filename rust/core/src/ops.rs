@@ -122,14 +122,34 @@ pub fn mse(y: &[f32], target: &[f32]) -> Result<(f64, Vec<f32>)> {
     Ok((loss / y.len() as f64, d))
 }
 
-/// `y * scale + bias` of each row, in place.
-pub fn scale_bias(y: &mut [f32], scale: f32, bias: Option<&[f32]>, lines: usize) {
+/// `y * scale + bias` of each row, in place; `scale` is one factor or one per column.
+pub fn scale_bias(y: &mut [f32], scale: &[f32], bias: Option<&[f32]>, lines: usize) {
     for row in y.chunks_exact_mut(lines) {
-        match bias {
-            Some(bias) => row.iter_mut().zip(bias).for_each(|(y, b)| *y = *y * scale + b),
-            None => row.iter_mut().for_each(|y| *y *= scale),
+        match scale {
+            [one] => row.iter_mut().for_each(|y| *y *= one),
+            _ => row.iter_mut().zip(scale).for_each(|(y, scale)| *y *= scale),
+        }
+        if let Some(bias) = bias {
+            row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
         }
     }
+}
+
+/// The columns of `x` in blocks of these widths; what the widths have beyond the columns is ones. Refuses values that are not finite.
+pub fn column_blocks(name: &str, x: &[f32], columns: usize, widths: &[usize]) -> Result<Vec<Vec<f32>>> {
+    check_finite(name, x)?;
+    let mut start = 0;
+    let block = |width: &usize| {
+        let end = columns.min(start + width);
+        let mut block = Vec::with_capacity(x.len() / columns * width);
+        for row in x.chunks_exact(columns) {
+            block.extend_from_slice(&row[start..end]);
+            block.extend(std::iter::repeat_n(1.0, start + width - end));
+        }
+        start = end;
+        block
+    };
+    Ok(widths.iter().map(block).collect())
 }
 
 /// Sum over rows.
@@ -144,6 +164,15 @@ pub fn column_sum(d: &[f32], lines: usize) -> Vec<f32> {
 /// Sum of products, in `f64`.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + *a as f64 * *b as f64)
+}
+
+/// Sums of products over rows, in `f64`.
+pub fn column_dot(a: &[f32], b: &[f32], lines: usize) -> Vec<f64> {
+    let mut sum = vec![0.0; lines];
+    for (a, b) in a.chunks_exact(lines).zip(b.chunks_exact(lines)) {
+        sum.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (a, b))| *s += *a as f64 * *b as f64);
+    }
+    sum
 }
 
 /// Uniform numbers in `[-bound, bound)` from the init stream of `path`.

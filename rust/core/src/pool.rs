@@ -68,20 +68,8 @@ impl Pool {
         self.run(data.chunks_mut(size), work, rows, f);
     }
 
-    /// The same for two slices of equal length side by side.
-    pub(crate) fn chunk_pairs<T: Send, U: Send>(
-        &self,
-        a: &mut [T],
-        b: &mut [U],
-        size: usize,
-        work: usize,
-        rows: usize,
-        f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
-    ) {
-        self.run(a.chunks_mut(size).zip(b.chunks_mut(size)), work, rows, |at, (a, b)| f(at, a, b));
-    }
-
-    fn run<C: Send>(&self, chunks: impl ExactSizeIterator<Item = C>, work: usize, rows: usize, f: impl Fn(usize, C) + Sync) {
+    /// The same for chunks made beforehand.
+    pub(crate) fn run<C: Send>(&self, chunks: impl ExactSizeIterator<Item = C>, work: usize, rows: usize, f: impl Fn(usize, C) + Sync) {
         let count = chunks.len();
         let workers = match &self.workers {
             Some(workers) if work >= self.split_threshold.load(Ordering::Relaxed) && count > 1 => workers,

@@ -59,6 +59,30 @@ pub(crate) enum Use {
     WriteD = 10,
     /// Diffusion: then ends of mini-batches so far, row; counters (column, 0).
     Diffusion = 11,
+    /// Rounding of a wanted number of pulses, below the train of the vector's error lines: then row; counters (column, 0).
+    RoundCount = 16,
+    /// Rounding of the probability of an input line, below its train; counters (line, 0).
+    RoundX = 17,
+    /// The same of the error lines.
+    RoundD = 18,
+    /// Write noise: then 0 and first vector of the call, or 1 and operation; then row; counters (column, changes in the call or 0).
+    WriteNoise = 20,
+    /// Resets: then 0 and operation, or 1, transfer, event, line read; then row; counters (column, 0), and (column, 2) for the choice of a cell.
+    Reset = 21,
+    /// Drift: then operation, row; counters (column, 0) and (column, 2).
+    Drift = 22,
+    /// Pulses of single cells: then operation, row; counters (column, ordinal).
+    Program = 23,
+    /// The reset of refreshed cells: then number of the look, row; counters (column, 0).
+    Refresh = 24,
+    /// The device of a cell that takes a vector: then what the vector is for, its number; counters (0, 0).
+    Route = 25,
+    /// A diffusion on its own: then operation, row; counters (column, 0).
+    Diffuse = 26,
+    /// The line at which an event starts: then transfer, event; counters (0, 0).
+    Select = 27,
+    /// Whether a line is reset: then transfer, event, line; counters (0, 0).
+    ResetLine = 28,
 }
 
 /// The finaliser of splitmix64 (Stafford's variant 13).

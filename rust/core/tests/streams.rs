@@ -175,6 +175,11 @@ fn streams_have_not_changed() {
     let train = |purpose: u64| [(0, 0), (1, 23), (33, 69)].map(|(i, n)| run.child(purpose).child(5).word(i, n));
     assert_eq!(train(TRAIN_X), [0xBF89_402E, 0xFCB8_CAB7, 0x8EFA_4C87], "{SAY}");
     assert_eq!(train(TRAIN_D), [0xA5D7_29B8, 0x72A5_CE5A, 0x1145_40F9], "{SAY}");
+    // Roundings, below the trains of vector 5: of numbers of pulses (row 3), of probabilities.
+    let round = |key: Key| [0, 1, 33].map(|line| key.uniform(line, 0) * 16_777_216.0);
+    assert_eq!(round(run.child(TRAIN_D).child(5).child(16).child(3)), [16_400_056.0, 7_289_045.0, 3_213_673.0], "{SAY}");
+    assert_eq!(round(run.child(TRAIN_X).child(5).child(17)), [2_114_972.0, 1_731_226.0, 5_300_160.0], "{SAY}");
+    assert_eq!(round(run.child(TRAIN_D).child(5).child(18)), [9_962_737.0, 11_568_124.0, 16_322_445.0], "{SAY}");
     // Products: output and input noise, forward and backward: vector 5, pass 0.
     let lines = [(0, 0), (0, 1), (0, 9)];
     let products = [

@@ -9,7 +9,9 @@ use ohmgrad_core::mvm::Io;
 use ohmgrad_core::ops::{self, Activation};
 use ohmgrad_core::pulse::PulseTrain;
 use ohmgrad_core::rng::{self, Key, Kind};
+use ohmgrad_core::tile::check_device;
 use ohmgrad_core::{error::Error, math};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -21,10 +23,10 @@ fn pulse_train(settings: &Bound<'_, PyAny>) -> PyResult<PulseTrain> {
     Fields::new("pulses", setting("pulses", settings)?).and_then(PulseTrain::new).map_err(value_error)
 }
 
-/// Refuses settings that make no device.
+/// Refuses settings that make no device and no cell of several.
 #[pyfunction]
 pub fn validate_device(settings: &Bound<'_, PyAny>) -> PyResult<()> {
-    device(settings).map(|_| ())
+    check_device(setting("device", settings)?).map_err(value_error)
 }
 
 /// Refuses settings that make no periphery.
@@ -62,6 +64,8 @@ pub fn device_facts<'py>(py: Python<'py>, settings: &Bound<'py, PyAny>) -> PyRes
     let facts = PyDict::new(py);
     facts.set_item("granularity", device.granularity())?;
     facts.set_item("n_states", device.n_states())?;
+    facts.set_item("dw_min", device.steps().0)?;
+    facts.set_item("up_down", device.steps().1)?;
     facts.set_item("symmetric_point", device.symmetric_point().unwrap_or(f64::NAN))?;
     facts.set_item("w_max", device.bounds().0)?;
     facts.set_item("w_min", device.bounds().1)?;
@@ -181,22 +185,45 @@ pub fn mse<'py>(py: Python<'py>, y: &Bound<'py, PyAny>, target: &Bound<'py, PyAn
     Ok((loss, to_matrix(py, d, y.shape()[1])?))
 }
 
-/// `y * scale + bias` of each row.
+/// `y * scale + bias` of each row; `scale` is one factor or one per column.
 #[pyfunction]
 pub fn scale_bias<'py>(
     py: Python<'py>,
     y: &Bound<'py, PyAny>,
-    scale: f32,
+    scale: PyReadonlyArray1<'py, f32>,
     bias: Option<PyReadonlyArray1<'py, f32>>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let y = matrix("y", y)?;
-    if let Some(bias) = &bias
-        && bias.len() != y.shape()[1]
-    {
-        return Err(value_error(Error::value("bias", format_args!("{} values", bias.len()), y.shape()[1])));
+    let lines = y.shape()[1];
+    if scale.len() != 1 && scale.len() != lines {
+        return Err(value_error(Error::value("scale", format_args!("{} values", scale.len()), format_args!("1 or {lines}"))));
     }
-    let bias = bias.as_ref().map(|b| b.as_slice()).transpose()?;
+    if let Some(bias) = &bias
+        && bias.len() != lines
+    {
+        return Err(value_error(Error::value("bias", format_args!("{} values", bias.len()), lines)));
+    }
+    let (scale, bias) = (scale.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
     on_rows(py, "y", y.as_any(), |y, lines| ops::scale_bias(y, scale, bias, lines))
+}
+
+/// The columns of `x` in blocks of these widths, with `one` followed by a column of ones; refuses other widths and infinite values.
+#[pyfunction]
+pub fn column_blocks<'py>(
+    py: Python<'py>,
+    name: &str,
+    x: &Bound<'py, PyAny>,
+    widths: Vec<usize>,
+    one: bool,
+) -> PyResult<Vec<Bound<'py, PyArray2<f32>>>> {
+    let x = matrix(name, x)?;
+    let [rows, columns] = [x.shape()[0], x.shape()[1]];
+    let wanted = widths.iter().sum::<usize>() - usize::from(one);
+    if columns != wanted || rows == 0 || columns == 0 {
+        return Err(PyValueError::new_err(format!("{name} has shape ({rows}, {columns}), allowed: (1 or more, {wanted})")));
+    }
+    let blocks = ops::column_blocks(name, x.as_slice()?, columns, &widths).map_err(value_error)?;
+    blocks.into_iter().zip(widths).map(|(block, width)| to_matrix(py, block, width)).collect()
 }
 
 /// Sum over rows.
@@ -212,6 +239,14 @@ pub fn dot(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<f64> {
     let (a, b) = (matrix("a", a)?, matrix("b", b)?);
     same_shape(&a, &b)?;
     Ok(ops::dot(a.as_slice()?, b.as_slice()?))
+}
+
+/// Sums of products over rows.
+#[pyfunction]
+pub fn column_dot<'py>(py: Python<'py>, a: &Bound<'py, PyAny>, b: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (a, b) = (matrix("a", a)?, matrix("b", b)?);
+    same_shape(&a, &b)?;
+    Ok(PyArray1::from_vec(py, ops::column_dot(a.as_slice()?, b.as_slice()?, a.shape()[1].max(1))))
 }
 
 /// Uniform numbers in `[-bound, bound)` from the init stream of `path`.

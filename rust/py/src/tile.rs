@@ -59,7 +59,7 @@ impl Tile {
 #[pymethods]
 impl Tile {
     #[new]
-    #[pyo3(signature = (d_out, d_in, devices, plan, forward, backward, pulses, seeds, path))]
+    #[pyo3(signature = (d_out, d_in, devices, plan, forward, backward, pulses, seeds, path, count_pulses=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -72,6 +72,7 @@ impl Tile {
         pulses: &Bound<'_, PyAny>,
         seeds: (u64, u64),
         path: String,
+        count_pulses: bool,
     ) -> PyResult<Self> {
         let Value::Map(devices) = setting("devices", devices)? else {
             return Err(PyValueError::new_err("devices is not a mapping, allowed: a device for every array, by name"));
@@ -85,6 +86,7 @@ impl Tile {
             backward: setting("backward", backward)?,
             pulses: setting("pulses", pulses)?,
             seeds,
+            count_pulses,
             path,
             isa: isa()?,
         };
@@ -92,10 +94,11 @@ impl Tile {
         Ok(Self { inner: Mutex::new(inner), d_out, d_in })
     }
 
-    fn forward<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, training: bool) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    #[pyo3(signature = (x, training, noise = true))]
+    fn forward<'py>(&self, py: Python<'py>, x: &Bound<'py, PyAny>, training: bool, noise: bool) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let x = matrix("x", x)?;
         let vectors = Self::vectors("x", &x, self.d_in)?;
-        let y = self.with(py, |tile, pool| tile.forward(pool, vectors, training))?;
+        let y = self.with(py, |tile, pool| tile.forward(pool, vectors, training, noise))?;
         to_matrix(py, y, self.d_out)
     }
 
@@ -121,11 +124,59 @@ impl Tile {
         Ok(())
     }
 
+    /// Refuses what `update` would refuse.
+    fn check_update(&self, py: Python<'_>, x: &Bound<'_, PyAny>, d: &Bound<'_, PyAny>, lr: f64) -> PyResult<()> {
+        let (x, d) = (matrix("x", x)?, matrix("d", d)?);
+        let (x, d) = (Self::vectors("x", &x, self.d_in)?, Self::vectors("d", &d, self.d_out)?);
+        self.with(py, |tile, _| tile.check_update(x, d, lr))
+    }
+
     fn end_batch(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |tile, _| {
             tile.end_batch();
             Ok(())
         })
+    }
+
+    #[pyo3(signature = (array))]
+    fn decay(&self, py: Python<'_>, array: Option<&str>) -> PyResult<()> {
+        self.with(py, |tile, _| tile.decay(array))
+    }
+
+    #[pyo3(signature = (array))]
+    fn diffuse(&self, py: Python<'_>, array: Option<&str>) -> PyResult<()> {
+        self.with(py, |tile, _| tile.diffuse(array))
+    }
+
+    #[pyo3(signature = (array, time))]
+    fn drift(&self, py: Python<'_>, array: Option<&str>, time: f64) -> PyResult<()> {
+        self.with(py, |tile, _| tile.drift(array, time))
+    }
+
+    #[pyo3(signature = (array, columns, prob))]
+    fn reset(&self, py: Python<'_>, array: Option<&str>, columns: Vec<usize>, prob: f64) -> PyResult<()> {
+        self.with(py, |tile, _| tile.reset(array, &columns, prob))
+    }
+
+    fn pulse_cells(&self, py: Python<'_>, array: &str, counts: PyReadonlyArray2<'_, i32>) -> PyResult<()> {
+        let counts = counts.as_slice()?;
+        self.with(py, |tile, _| tile.pulse_cells(array, counts))
+    }
+
+    fn pulse_counts<'py>(&self, py: Python<'py>, array: &str) -> PyResult<Vec<Bound<'py, PyArray1<u64>>>> {
+        let counts = self.with(py, |tile, _| tile.pulse_counts(array))?;
+        Ok(counts.map(|counts| PyArray1::from_vec(py, counts)).to_vec())
+    }
+
+    fn hidden<'py>(&self, py: Python<'py>, array: &str) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let w = self.with(py, |tile, _| tile.hidden(array))?;
+        to_matrix(py, w, self.d_in)
+    }
+
+    fn set_hidden(&self, py: Python<'_>, array: &str, w: &Bound<'_, PyAny>) -> PyResult<()> {
+        let w = self.whole(array, w)?;
+        let w = w.as_slice()?;
+        self.with(py, |tile, _| tile.set_hidden(array, w))
     }
 
     fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
@@ -150,8 +201,8 @@ impl Tile {
         self.with(py, |tile, _| tile.set_matrix(name, w))
     }
 
-    fn parameters(&self, py: Python<'_>, array: &str) -> PyResult<Vec<&'static str>> {
-        self.with(py, |tile, _| Ok(tile.device(array)?.parameter_names()))
+    fn parameters(&self, py: Python<'_>, array: &str) -> PyResult<Vec<String>> {
+        self.with(py, |tile, _| tile.parameter_names(array))
     }
 
     fn parameter<'py>(&self, py: Python<'py>, array: &str, name: &str) -> PyResult<Bound<'py, PyArray2<f32>>> {
@@ -166,11 +217,11 @@ impl Tile {
     }
 
     fn granularity(&self, py: Python<'_>, array: &str) -> PyResult<f64> {
-        self.with(py, |tile, _| Ok(tile.device(array)?.granularity()))
+        self.with(py, |tile, _| tile.granularity(array))
     }
 
     fn n_states(&self, py: Python<'_>, array: &str) -> PyResult<f64> {
-        self.with(py, |tile, _| Ok(tile.device(array)?.n_states()))
+        self.with(py, |tile, _| tile.n_states(array))
     }
 
     /// A tile of its own with the same cells, state and streams.

@@ -1,6 +1,6 @@
 //! Constant step: `q_up = q_down = 1`; a hard clip at the bounds instead of saturation (Gokmen and Vlasov 2016).
 
-use crate::device::{Cell, Model};
+use crate::device::{Cell, Facts, Model};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -24,5 +24,9 @@ impl Model for ConstantStep {
     #[inline(always)]
     fn response<R: Real>(&self, _: &Cell<R>, _: R, _: u32) -> R {
         R::lit(1.0)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { write_noise: false, ..Facts::default() }
     }
 }

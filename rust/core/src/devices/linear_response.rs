@@ -2,7 +2,7 @@
 //! symmetric point `c tau`. Bounds are `+-tau`; with spread each cell has its own.
 
 use super::inverse;
-use crate::device::{Cell, Model, POSITIVE};
+use crate::device::{Cell, Facts, Model, POSITIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -32,11 +32,7 @@ impl Model for LinearResponse {
         R::select(up, cell.k[0], cell.k[1]) - v * R::select(up, cell.k[2], cell.k[3])
     }
 
-    fn bounds(&self) -> Option<(f64, f64)> {
-        Some((self.tau, -self.tau))
-    }
-
-    fn mult_noise(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { bounds: Some((self.tau, -self.tau)), mult_noise: false, ..Facts::default() }
     }
 }

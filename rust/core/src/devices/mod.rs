@@ -1,6 +1,6 @@
 //! The closed list of models: one file each, one line here.
 
-use crate::device::{Model, Visit};
+use crate::device::{Facts, Model, Visit};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 
@@ -38,16 +38,8 @@ macro_rules! models {
                 match self { $(AnyModel::$name(model) => model.draw(common, z),)* }
             }
 
-            pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
-                match self { $(AnyModel::$name(model) => model.bounds(),)* }
-            }
-
-            pub(crate) fn mult_noise(&self) -> bool {
-                match self { $(AnyModel::$name(model) => model.mult_noise(),)* }
-            }
-
-            pub(crate) fn granularity(&self) -> f64 {
-                match self { $(AnyModel::$name(model) => model.granularity(),)* }
+            pub(crate) fn facts(&self) -> Facts {
+                match self { $(AnyModel::$name(model) => model.facts(),)* }
             }
         }
     };
@@ -62,6 +54,26 @@ models! {
     power_response::PowerResponse,
     exponential_response::ExponentialResponse,
     tabulated::Tabulated,
+    linear_step::LinearStep,
+    soft_bounds_pmax::SoftBoundsPmax,
+    exp_step::ExpStep,
+    pow_step_reference::PowStepReference,
+    piecewise_step::PiecewiseStep,
+    shifted_linear::ShiftedLinear,
+    saturating_exponential::SaturatingExponential,
+}
+
+use tabulated::Table;
+
+/// `e^x - 1` for settings: a granularity decides about pulses, so it must be the same everywhere, which the system's functions are not.
+pub(crate) fn expm1(x: f64) -> f64 {
+    let (mut y, mut doublings) = (x, 0);
+    while y.abs() > 0.03125 {
+        (y, doublings) = (0.5 * y, doublings + 1);
+    }
+    // The series to y^12 / 12!, then e^2y - 1 = (e^y - 1) (e^y - 1 + 2).
+    let series = (1..=12).rev().fold(0.0, |sum, n| (1.0 + sum) * (y / f64::from(n)));
+    (0..doublings).fold(series, |e, _| e * (e + 2.0))
 }
 
 /// `1 / v`, and 0 for a bound at (next to) zero: the response then does not fall towards it, and clipping stops the cell there.

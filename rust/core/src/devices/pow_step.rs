@@ -3,9 +3,10 @@
 //! Per cell, with `r = pow_up_down_dtod z6`:
 //! `gamma_up = pow_gamma ((1 + pow_gamma_dtod z5) + r + min(pow_up_down, 0))`, `gamma_down = pow_gamma ((1 + pow_gamma_dtod z5) - r - max(pow_up_down, 0))`,
 //! absolute values taken. A pulse at zero between symmetric bounds has size `dw_min 2^-pow_gamma`: that is the granularity.
+//! It is the power response of W24 (eq. 24); that of W25 is 1 at zero, see `PowerResponse`.
 
 use super::inverse;
-use crate::device::{Cell, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -54,7 +55,7 @@ impl Model for PowStep {
         (room * cell.k[0]).pow(R::select(up, cell.k[1], cell.k[2]))
     }
 
-    fn granularity(&self) -> f64 {
+    fn facts(&self) -> Facts {
         // Not the system's `powf`: this number decides about pulses, so it must be the same everywhere.
         let (mut rest, mut root, mut size) = (self.pow_gamma.fract(), 0.5f64, 0.5f64.powi(self.pow_gamma as i32));
         for _ in 0..f64::MANTISSA_DIGITS {
@@ -63,6 +64,6 @@ impl Model for PowStep {
                 (rest, size) = (rest - 1.0, size * root);
             }
         }
-        size
+        Facts { granularity: size, ..Facts::default() }
     }
 }

@@ -1,7 +1,7 @@
 //! Power response (W25 eq. 144): `q_up = (1 - v / tau)^gamma`, `q_down = (1 + v / tau)^gamma`; 1 at zero, symmetric point 0.
 
 use super::inverse;
-use crate::device::{Cell, Model, POSITIVE};
+use crate::device::{Cell, Facts, Model, POSITIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -33,11 +33,7 @@ impl Model for PowerResponse {
         room.pow(cell.k[2])
     }
 
-    fn bounds(&self) -> Option<(f64, f64)> {
-        Some((self.tau, -self.tau))
-    }
-
-    fn mult_noise(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { bounds: Some((self.tau, -self.tau)), mult_noise: false, ..Facts::default() }
     }
 }

@@ -1,9 +1,11 @@
 //! Soft bounds as the papers' scripts use them: the response of `SoftBounds`, additive noise by default, and spreads of the two slopes.
 //!
 //! A slope multiplied by `|1 + slope_dtod z|` moves the bound it leads to: `w_max <- w_max / |1 + slope_up_dtod z5|`, `w_min` likewise with z6.
+//! With a log-normal gain this is the device of R24. `kit_compat`: weights that are set are clipped to the bounds as if there were no reference,
+//! as in aihwkit.
 
 use super::SoftBounds;
-use crate::device::{Cell, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, Model, NOT_NEGATIVE};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::math::Real;
@@ -13,6 +15,7 @@ use crate::math::Real;
 pub struct SoftBoundsReference {
     slope_up_dtod: f32,
     slope_down_dtod: f32,
+    kit_compat: bool,
 }
 
 impl SoftBoundsReference {
@@ -20,6 +23,7 @@ impl SoftBoundsReference {
         Ok(Self {
             slope_up_dtod: fields.real("slope_up_dtod", 0.0, NOT_NEGATIVE)? as f32,
             slope_down_dtod: fields.real("slope_down_dtod", 0.0, NOT_NEGATIVE)? as f32,
+            kit_compat: fields.switch("kit_compat", false)?,
         })
     }
 }
@@ -45,7 +49,7 @@ impl Model for SoftBoundsReference {
         SoftBounds.response(cell, v, up)
     }
 
-    fn mult_noise(&self) -> bool {
-        false
+    fn facts(&self) -> Facts {
+        Facts { mult_noise: false, clips_seen: self.kit_compat, ..Facts::default() }
     }
 }

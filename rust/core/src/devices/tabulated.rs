@@ -4,7 +4,7 @@
 //! A pulse at zero has size `dw_min (q_up(0) + q_down(0)) / 2`: that is the granularity.
 
 use super::inverse;
-use crate::device::{Cell, LARGEST, Model, NOT_NEGATIVE};
+use crate::device::{Cell, Facts, LARGEST, Model, NOT_NEGATIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
@@ -14,12 +14,7 @@ use crate::math::Real;
 pub struct Tabulated {
     bounds: (f64, f64),
     granularity: f64,
-    /// Positions of the nodes, 0 to 1 (as `f32` has them), and on each interval the lines `a + b position`, up and down.
-    at: Vec<f64>,
-    /// The interval in which each of equally many parts of the range begins: where the search starts.
-    starts: Vec<u32>,
-    up: Vec<(f64, f64)>,
-    down: Vec<(f64, f64)>,
+    table: Table,
 }
 
 impl Tabulated {
@@ -37,6 +32,31 @@ impl Tabulated {
             }
         }
         let at: Vec<f64> = w.iter().map(|v| (v - w[0]) / (w[n - 1] - w[0])).collect();
+        let table = Table::new(&at, &q);
+        let zero = -w[0] / (w[n - 1] - w[0]);
+        let granularity = 0.5 * (table.look_up(zero, u32::MAX) + table.look_up(zero, 0));
+        if granularity <= 0.0 {
+            return Err(Error::value("device.q_up, device.q_down", "0 at w = 0 (both)", "a step at zero"));
+        }
+        Ok(Self { bounds: (w[n - 1], w[0]), granularity, table })
+    }
+}
+
+/// Two tables on one grid, and the search in it.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// Positions of the nodes, 0 to 1 (as `f32` has them), and on each interval the lines `a + b position`, up and down.
+    at: Vec<f64>,
+    /// The interval in which each of equally many parts of the range begins: where the search starts.
+    starts: Vec<u32>,
+    up: Vec<(f64, f64)>,
+    down: Vec<(f64, f64)>,
+}
+
+impl Table {
+    /// Tables up and down at positions `at`, at least two, from 0 to 1.
+    pub(super) fn new(at: &[f64], q: &[Vec<f64>; 2]) -> Self {
+        let n = at.len();
         let lines = |q: &[f64]| -> Vec<(f64, f64)> {
             (0..n - 1)
                 .map(|i| {
@@ -50,17 +70,12 @@ impl Tabulated {
         // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
         let parts = 4 * n.next_power_of_two();
         let starts = (0..parts).map(|k| (at[1..n - 1].partition_point(|v| *v <= k as f64 / parts as f64)) as u32).collect();
-        let mut table = Self { bounds: (w[n - 1], w[0]), granularity: 0.0, at, starts, up, down };
-        let zero = -w[0] / (w[n - 1] - w[0]);
-        table.granularity = 0.5 * (table.look_up(zero, u32::MAX) + table.look_up(zero, 0));
-        if table.granularity <= 0.0 {
-            return Err(Error::value("device.q_up, device.q_down", "0 at w = 0 (both)", "a step at zero"));
-        }
-        Ok(table)
+        Self { at, starts, up, down }
     }
 
+    /// The line through the tables at `position`, 0 to 1.
     #[inline(always)]
-    fn look_up<R: Real>(&self, position: R, up: u32) -> R {
+    pub(super) fn look_up<R: Real>(&self, position: R, up: u32) -> R {
         // The last interval that starts at or before the position.
         let at = position.f64();
         let part = ((at * self.starts.len() as f64) as usize).min(self.starts.len() - 1);
@@ -81,14 +96,10 @@ impl Model for Tabulated {
 
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
-        self.look_up((v - cell.w_min) * cell.k[0], up)
+        self.table.look_up((v - cell.w_min) * cell.k[0], up)
     }
 
-    fn bounds(&self) -> Option<(f64, f64)> {
-        Some(self.bounds)
-    }
-
-    fn granularity(&self) -> f64 {
-        self.granularity
+    fn facts(&self) -> Facts {
+        Facts { bounds: Some(self.bounds), granularity: self.granularity, ..Facts::default() }
     }
 }

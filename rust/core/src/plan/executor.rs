@@ -1,18 +1,16 @@
 //! Runs a mini-batch of a plan.
 //!
-//! The list of events (after which vector, which columns) follows from the counters alone. Between two events the gradient's pulses run row block by
-//! row block; an event is a cut: all its columns are read, the largest value to write is found, then all are written. Ordinals of pulses are carried
+//! The list of events (after which vector, which lines) follows from the counters alone. Between two events the gradient's pulses run row block by
+//! row block; an event is a cut: all its lines are read, the largest value to write is found, then all are written. Ordinals of pulses are carried
 //! over cuts, so where a call is cut leaves no trace.
 
-use super::{Every, Place, Plan, Term, Transfer};
-use crate::mvm::{Matrix, ReadChain, Streams, abs_max, product};
+use super::{Axis, Every, Place, Plan, Term, Transfer};
+use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
 use crate::pool::Machine;
-use crate::pulse::kernel::{self, Coincidences};
-use crate::pulse::trains::{SLOTS, Side, Trains};
-use crate::pulse::{PulseTrain, PulseType, Scale, exact};
-use crate::rng::Use;
-use crate::simd::LANES;
+use crate::pulse::{Job, Keys, PulseTrain, Route, Tally, exact, update};
+use crate::rng::{Key, Use};
 use crate::tile::array::Array;
+use crate::tile::crossbar::Lines;
 use std::ops::Range;
 
 /// Counters that decide about events.
@@ -26,7 +24,7 @@ pub(crate) struct Counters {
 /// Where a transfer stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TransferCounters {
-    /// The next column.
+    /// The next line.
     pub(crate) pointer: u64,
     pub(crate) events: u64,
     /// Vectors since the last event (periods that are parts of a batch).
@@ -44,17 +42,29 @@ pub(crate) struct Executor<'a> {
     pub(crate) digital: &'a mut [Vec<f32>],
     pub(crate) counters: &'a mut Counters,
     pub(crate) lr: f64,
+    /// The run stream of the tile.
+    pub(crate) run: Key,
     /// Vectors that this tile had seen before the call.
     pub(crate) first_vector: u64,
 }
 
+/// What happens between two vectors.
 struct Event {
     /// Vectors of the call done before it.
     after: usize,
-    transfer: usize,
+    what: What,
     number: u64,
-    lines: Vec<usize>,
 }
+
+enum What {
+    /// A transfer, and the lines it reads.
+    Transfer(usize, Vec<usize>),
+    /// The refresh of an array of one-sided cells.
+    Refresh(usize),
+}
+
+/// A tally for each crossbar of each array that needs one.
+type Tallies = Vec<Vec<Option<Tally>>>;
 
 impl Executor<'_> {
     /// One mini-batch: `x` is `[m][columns]`, `d` is `[m][rows]`.
@@ -62,20 +72,25 @@ impl Executor<'_> {
         let m = x.len() / self.columns;
         let events = self.schedule(m);
         let runs = self.runs(&events, m);
-        let mut ordinals = self.ordinals(&events, &runs);
+        let mut tallies = self.tallies(&events, &runs);
         let mut events = events.iter().peekable();
         for run in runs {
-            self.gradient(x, d, run.clone(), &mut ordinals);
+            self.gradient(x, d, run.clone(), &mut tallies);
             while let Some(event) = events.next_if(|event| event.after == run.end) {
-                self.run_event(event, &mut ordinals);
+                match &event.what {
+                    What::Transfer(index, lines) => self.transfer(*index, event.number, lines, &mut tallies),
+                    What::Refresh(array) => self.arrays[*array].refresh(event.number),
+                }
             }
+        }
+        for (array, tallies) in self.arrays.iter_mut().zip(tallies) {
+            array.close(tallies, self.first_vector);
         }
     }
 
     /// The call cut into runs of vectors: at its events, and where the trains of a longer run would take too much memory.
     fn runs(&self, events: &[Event], m: usize) -> Vec<Range<usize>> {
-        let words = self.pulses.desired_bl.div_ceil(SLOTS) * (self.rows + self.columns);
-        let longest = (MAX_WORDS / words).max(1);
+        let longest = (MAX_WORDS / self.pulses.words(self.rows + self.columns).max(1)).max(1);
         let mut runs = Vec::new();
         let mut start = 0;
         for end in events.iter().map(|event| event.after).chain([m]) {
@@ -89,19 +104,23 @@ impl Executor<'_> {
     }
 
     /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
-    fn ordinals(&self, events: &[Event], runs: &[Range<usize>]) -> Vec<Option<Vec<u32>>> {
+    fn tallies(&self, events: &[Event], runs: &[Range<usize>]) -> Tallies {
         let several = |array: usize| {
             let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
-            let mut written: Vec<usize> = Vec::new();
+            let mut written: Vec<(Axis, usize)> = Vec::new();
             for event in events {
-                let writes = self.plan.transfers[event.transfer].steps.iter().filter(|step| step.target == array).count();
-                (0..writes).for_each(|_| written.extend(&event.lines));
+                if let What::Transfer(index, lines) = &event.what {
+                    let transfer = &self.plan.transfers[*index];
+                    let writes = transfer.steps.iter().filter(|step| step.target == array).count();
+                    (0..writes).for_each(|_| written.extend(lines.iter().map(|line| (transfer.axis, *line))));
+                }
             }
-            written.sort_unstable();
+            written.sort_unstable_by_key(|(axis, line)| (*axis == Axis::Rows, *line));
             let again = written.windows(2).any(|pair| pair[0] == pair[1]);
-            gradient + usize::from(!written.is_empty()) + usize::from(again) > 1
+            let crossed = written.first().map(|w| w.0) != written.last().map(|w| w.0);
+            gradient + usize::from(!written.is_empty()) + usize::from(again || crossed) > 1
         };
-        (0..self.arrays.len()).map(|array| several(array).then(|| vec![0; self.rows * self.columns])).collect()
+        self.arrays.iter().enumerate().map(|(index, array)| array.tallies(several(index))).collect()
     }
 
     /// The events of the next `m` vectors; counters move on.
@@ -126,11 +145,26 @@ impl Executor<'_> {
                 if !due {
                     continue;
                 }
-                let reads = if transfer.reads == 0 { self.columns } else { transfer.reads };
-                let lines = (0..reads).map(|r| (counters.pointer as usize + r) % self.columns).collect();
-                events.push(Event { after: vector + 1, transfer: index, number: counters.events, lines });
-                counters.pointer = ((counters.pointer as usize + reads) % self.columns) as u64;
+                let all = if transfer.axis == Axis::Columns { self.columns } else { self.rows };
+                let reads = if transfer.reads == 0 { all } else { transfer.reads };
+                let start = if transfer.random {
+                    let word = self.run.of(Use::Select).child(index as u64).child(counters.events).word(0, 0);
+                    ((u64::from(word) * all as u64) >> 32) as usize
+                } else {
+                    counters.pointer as usize
+                };
+                let lines = (0..reads).map(|r| (start + r) % all).collect();
+                events.push(Event { after: vector + 1, what: What::Transfer(index, lines), number: counters.events });
+                counters.pointer = ((start + reads) % all) as u64;
                 counters.events += 1;
+            }
+            for (index, array) in self.arrays.iter().enumerate() {
+                if let Some(refresh) = array.refresh
+                    && self.counters.vectors.is_multiple_of(refresh.every)
+                {
+                    let number = self.counters.vectors / refresh.every;
+                    events.push(Event { after: vector + 1, what: What::Refresh(index), number });
+                }
             }
         }
         self.counters.batches += 1;
@@ -148,68 +182,85 @@ const MAX_WORDS: usize = 1 << 26;
 
 impl Executor<'_> {
     /// `target -= rate d x^T` for a run of vectors.
-    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, ordinals: &mut [Option<Vec<u32>>]) {
+    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, tallies: &mut Tallies) {
         let first = self.first_vector + run.start as u64;
         let x = &x[run.start * self.columns..run.end * self.columns];
         let d = &d[run.start * self.rows..run.end * self.rows];
         let rate = self.plan.gradient.rate.at(self.lr);
         match self.plan.gradient.target {
             Place::Digital(target) => exact::add(self.machine, &mut self.digital[target], x, d, self.columns, rate as f32),
-            Place::Array(target) if self.pulses.pulse_type != PulseType::StochasticCompressed => {
-                exact::update(self.machine, &mut self.arrays[target], self.pulses.pulse_type, x, d, rate as f32);
-            }
             Place::Array(target) => {
-                let (x, d) = self.trains(&self.arrays[target], x, d, rate, first);
-                let array = &mut self.arrays[target];
-                let key = array.pulse_key(self.first_vector);
-                kernel::pulse(self.machine, array, Coincidences { x: &x, d: &d, key }, ordinals[target].as_mut());
+                let array = &self.arrays[target];
+                let (x_key, d_key) = (array.run.of(Use::TrainX), array.run.of(Use::TrainD));
+                let numbers: Vec<u64> = (first..first + run.len() as u64).collect();
+                let keys: Vec<Keys> = numbers.iter().map(|n| Keys { x: x_key.child(*n), d: d_key.child(*n) }).collect();
+                self.pulse(target, self.pulses, self.job(x, d, rate, &keys), &numbers, Use::TrainX, tallies);
             }
         }
     }
 
-    /// The trains of both sides, for vectors that are `first` and the following of the tile.
-    fn trains(&self, array: &Array, x: &[f32], d: &[f32], rate: f64, first: u64) -> (Trains, Trains) {
-        let granularity = array.device.granularity();
-        let scales: Vec<Scale> = (x.chunks_exact(self.columns).zip(d.chunks_exact(self.rows)))
-            .map(|(x, d)| {
-                let (x_max, d_max) = if self.pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
-                self.pulses.scale(rate, granularity, x_max as f64, d_max as f64)
+    /// A job for a whole array of which every crossbar will take its share.
+    fn job<'a>(&self, x: &'a [f32], d: &'a [f32], rate: f64, keys: &'a [Keys]) -> Job<'a> {
+        Job { x, d, rate, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both, column: None, row: None }
+    }
+
+    /// Rank-one updates of an array; `numbers` decide which device of a cell takes a vector.
+    fn pulse(&mut self, target: usize, pulses: &PulseTrain, job: Job, numbers: &[u64], purpose: Use, tallies: &mut Tallies) {
+        let array = &mut self.arrays[target];
+        let granularity = array.granularity();
+        for ((crossbar, takes, route), tally) in array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]) {
+            let noise = crossbar.pulse_key(self.first_vector);
+            let share = Job { granularity, noise, takes: takes.as_deref(), route, ..job };
+            update(self.machine, crossbar, pulses, &share, tally.as_mut());
+        }
+    }
+
+    /// An event of transfer `index`: every source is read before anything is written.
+    fn transfer(&mut self, index: usize, number: u64, lines: &[usize], tallies: &mut Tallies) {
+        let plan = self.plan;
+        let transfer = &plan.transfers[index];
+        let chain = ReadChain::new(&transfer.io);
+        let event = |key: Key, line: usize| key.child(index as u64).child(number).child(line as u64);
+        let sums: Vec<Vec<Vec<f32>>> = lines
+            .iter()
+            .map(|&line| {
+                let each = |step: &super::Write| self.read(transfer, &chain, &step.source, line, tallies, &|key| event(key, line));
+                transfer.steps.iter().map(each).collect()
             })
             .collect();
-        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
-        let draw = |values: &[f32], lines: usize, purpose: Use, amplify: fn(&Scale) -> f64, flip: bool| {
-            let key = array.run.of(purpose);
-            let keys: Vec<_> = (0..bl.len()).map(|b| key.child(first + b as u64)).collect();
-            let amplify: Vec<_> = scales.iter().map(amplify).collect();
-            Trains::draw(self.machine, &Side { values, lines, bl: &bl, amplify: &amplify, keys: &keys, flip })
-        };
-        (draw(x, self.columns, Use::TrainX, |s| s.x, false), draw(d, self.rows, Use::TrainD, |s| s.d, rate < 0.0))
-    }
-
-    fn run_event(&mut self, event: &Event, ordinals: &mut [Option<Vec<u32>>]) {
-        let plan = self.plan;
-        let transfer = &plan.transfers[event.transfer];
-        let chain = ReadChain::new(&transfer.io);
-        // Every source is read before anything is written.
-        let sums: Vec<Vec<Vec<f32>>> = event
-            .lines
-            .iter()
-            .map(|&line| transfer.steps.iter().map(|step| self.read(event, transfer, &chain, &step.source, line)).collect())
-            .collect();
-        for (&line, sums) in event.lines.iter().zip(&sums) {
-            for (index, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
-                self.write_column(event, index, step, line, u, &mut ordinals[step.target]);
+        for (place, (&line, sums)) in lines.iter().zip(&sums).enumerate() {
+            self.reset_sources(transfer, line, &|key| event(key, line));
+            for (at, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
+                let run = self.arrays[step.target].run;
+                let key = |purpose: Use| run.of(purpose).child(index as u64).child(at as u64).child(number).child(line as u64);
+                let keys = [Keys { x: key(Use::WriteX), d: key(Use::WriteD) }];
+                self.write_line(transfer.axis, step, line, u, &keys, number * lines.len() as u64 + place as u64, tallies);
             }
         }
     }
 
-    /// The sum of `terms` on a column; arrays are read through the transfer's periphery.
-    fn read(&self, event: &Event, transfer: &Transfer, chain: &ReadChain, terms: &[Term], line: usize) -> Vec<f32> {
+    fn lines(&self, axis: Axis, line: usize) -> Lines {
+        if axis == Axis::Columns { Lines::Column(line) } else { Lines::Row(line) }
+    }
+
+    /// The sum of `terms` on a line; arrays are read through the transfer's periphery.
+    fn read(
+        &self,
+        transfer: &Transfer,
+        chain: &ReadChain,
+        terms: &[Term],
+        line: usize,
+        tallies: &Tallies,
+        event: &dyn Fn(Key) -> Key,
+    ) -> Vec<f32> {
         let mut sum: Vec<f32> = Vec::new();
         for term in terms {
             let seen = match term.place {
-                Place::Digital(at) => self.digital[at].iter().skip(line).step_by(self.columns).copied().collect(),
-                Place::Array(at) => self.read_array(&self.arrays[at], event, transfer, chain, line),
+                Place::Digital(at) if transfer.axis == Axis::Columns => {
+                    self.digital[at].iter().skip(line).step_by(self.columns).copied().collect()
+                }
+                Place::Digital(at) => self.digital[at][line * self.columns..][..self.columns].to_vec(),
+                Place::Array(at) => self.read_array(at, transfer, chain, line, &tallies[at], event),
             };
             if sum.is_empty() {
                 sum = seen.iter().map(|v| term.factor * v).collect();
@@ -220,46 +271,66 @@ impl Executor<'_> {
         sum
     }
 
-    fn read_array(&self, array: &Array, event: &Event, transfer: &Transfer, chain: &ReadChain, line: usize) -> Vec<f32> {
-        let key = |purpose: Use| array.run.of(purpose).child(event.transfer as u64).child(event.number).child(line as u64);
-        if transfer.io.inp_noise > 0.0 && !transfer.io.is_perfect {
-            // Noise on the silent lines lets every column through.
-            let values: Vec<f32> = (0..array.values.len()).map(|at| array.seen(at)).collect();
-            let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward: true };
-            let mut x = vec![0.0; self.columns];
+    fn read_array(
+        &self,
+        at: usize,
+        transfer: &Transfer,
+        chain: &ReadChain,
+        line: usize,
+        tallies: &[Option<Tally>],
+        event: &dyn Fn(Key) -> Key,
+    ) -> Vec<f32> {
+        let array = &self.arrays[at];
+        let key = |purpose: Use| event(array.run.of(purpose));
+        let forward = transfer.axis == Axis::Columns;
+        let fixed = array.fixed.child(if forward { Side::ReadColumns } else { Side::ReadRows } as u64);
+        if transfer.io.needs_whole_row() {
+            let values = array.seen_now(&Lines::All, tallies, self.first_vector);
+            let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward };
+            let mut x = vec![0.0; if forward { self.columns } else { self.rows }];
             x[line] = 1.0;
-            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0 };
-            return product(self.machine, &transfer.io, matrix, &x, streams, false);
+            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0, fixed, noise: true };
+            return product(self.machine, &transfer.io, matrix, &x, streams, &mut Mean::default(), false);
         }
-        let mut z: Vec<f32> = (0..self.rows).map(|row| array.seen(row * self.columns + line)).collect();
-        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0));
+        let mut z = array.seen_now(&self.lines(transfer.axis, line), tallies, self.first_vector);
+        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0), fixed);
         z
     }
 
-    /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line, `d = -u`.
-    fn write_column(&mut self, event: &Event, index: usize, step: &super::Write, line: usize, u: &[f32], ordinals: &mut Option<Vec<u32>>) {
-        let rate = step.rate.at(self.lr);
-        let array = &mut self.arrays[step.target];
-        let d: Vec<f32> = u.iter().map(|u| -u).collect();
-        let mut x = vec![0.0; self.columns];
-        x[line] = 1.0;
-        if step.pulses.pulse_type != PulseType::StochasticCompressed {
-            return exact::update(self.machine, array, step.pulses.pulse_type, &x, &d, rate as f32);
-        }
-        let scale = step.pulses.scale(rate, array.device.granularity(), 1.0, abs_max(&d) as f64);
-        if scale.bl == 0 {
+    /// Resets the line of every source array, with the transfer's probability.
+    fn reset_sources(&mut self, transfer: &Transfer, line: usize, event: &dyn Fn(Key) -> Key) {
+        if transfer.reset_prob == 0.0 || event(self.run.of(Use::ResetLine)).uniform(0, 0) >= transfer.reset_prob {
             return;
         }
-        let key = |purpose: Use| {
-            let event_key = array.run.of(purpose).child(event.transfer as u64).child(index as u64).child(event.number);
-            [event_key.child(line as u64)]
+        let lines = self.lines(transfer.axis, line);
+        let is_source = |at: usize| transfer.steps.iter().any(|step| step.source.iter().any(|term| term.place == Place::Array(at)));
+        for (_, array) in self.arrays.iter_mut().enumerate().filter(|(at, _)| is_source(*at)) {
+            for crossbar in array.parts_mut() {
+                crossbar.reset_line(&lines, event(crossbar.run.of(Use::Reset).child(1)));
+            }
+        }
+    }
+
+    /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line and `d = -u`; on rows `d` is the unit vector and `x = -u`.
+    #[allow(clippy::too_many_arguments)]
+    fn write_line(
+        &mut self,
+        axis: Axis,
+        step: &super::Write,
+        line: usize,
+        u: &[f32],
+        keys: &[Keys; 1],
+        number: u64,
+        tallies: &mut Tallies,
+    ) {
+        let negative: Vec<f32> = u.iter().map(|u| -u).collect();
+        let mut unit = vec![0.0; if axis == Axis::Columns { self.columns } else { self.rows }];
+        unit[line] = 1.0;
+        let rate = step.rate.at(self.lr);
+        let job = match axis {
+            Axis::Columns => Job { column: Some(line), ..self.job(&unit, &negative, rate, keys) },
+            Axis::Rows => Job { row: Some(line), ..self.job(&negative, &unit, rate, keys) },
         };
-        let bl = [scale.bl];
-        let x_side = Side { values: &x, lines: self.columns, bl: &bl, amplify: &[scale.x], keys: &key(Use::WriteX), flip: false };
-        let d_side = Side { values: &d, lines: self.rows, bl: &bl, amplify: &[scale.d], keys: &key(Use::WriteD), flip: rate < 0.0 };
-        let (x, d) = (Trains::draw(self.machine, &x_side), Trains::draw(self.machine, &d_side));
-        let column: Vec<u32> = x.block(line / LANES).iter().map(|words| words[line % LANES]).collect();
-        let key = array.pulse_key(self.first_vector);
-        kernel::pulse_column(array, line, &column, &d, key, ordinals.as_mut());
+        self.pulse(step.target, &step.pulses, job, &[number], Use::WriteX, tallies);
     }
 }

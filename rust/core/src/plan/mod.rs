@@ -1,7 +1,7 @@
 //! Plans: what an algorithm says, and the executor that runs it.
 //!
 //! A plan names crossbar **arrays** and **digital** matrices, the composite **weight** the network sees, where the **gradient** goes, and **transfers**:
-//! events that read columns and write them elsewhere. Everything an update does follows from its inputs, counters and keys before the first pulse.
+//! events that read lines (columns or rows) and write them elsewhere. Everything an update does follows from its inputs, counters and keys before the first pulse.
 
 pub(crate) mod executor;
 
@@ -63,12 +63,24 @@ pub(crate) struct Write {
     pub(crate) pulses: PulseTrain,
 }
 
-/// An event: for each of `reads` columns, read the sources, then write.
+/// Which lines an event reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Axis {
+    Columns,
+    Rows,
+}
+
+/// An event: for each of `reads` lines, read the sources, then write.
 #[derive(Debug, Clone)]
 pub(crate) struct Transfer {
     pub(crate) every: Every,
-    /// 0: all columns.
+    pub(crate) axis: Axis,
+    /// 0: all lines.
     pub(crate) reads: usize,
+    /// Whether each event starts at a line of its own choice.
+    pub(crate) random: bool,
+    /// With which probability a line is reset after it was read.
+    pub(crate) reset_prob: f32,
     pub(crate) io: Io,
     pub(crate) steps: Vec<Write>,
 }
@@ -177,7 +189,10 @@ impl Plan {
             // A repeated read-out would couple all rows of the line, and a one-hot input needs no scaling.
             return Err(Error::value("plan.transfers.io.bound_management, noise_management", "on", "\"none\" for both"));
         }
+        let axis = f.choice("axis", &[("columns", Axis::Columns), ("rows", Axis::Rows)])?;
         let reads = f.whole("reads", 1, 0..=usize::MAX >> 1)?;
+        let random = f.switch("random", false)?;
+        let reset_prob = f.real("reset_prob", 0.0, 0.0..=1.0)? as f32;
         let mut steps = Vec::new();
         for step in f.list("steps")? {
             let mut step = Fields::new("plan.transfers.steps", step)?;
@@ -200,7 +215,7 @@ impl Plan {
             steps.push(Write { source, target, rate, pulses });
         }
         f.finish()?;
-        Ok(Transfer { every, reads, io, steps })
+        Ok(Transfer { every, axis, reads, random, reset_prob, io, steps })
     }
 }
 

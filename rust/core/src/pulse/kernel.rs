@@ -5,11 +5,13 @@
 //! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
 
 use super::trains::{SLOT_BITS, Trains};
+use super::update::{Lines, Tally, on_lines};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{Kernel, LANES, select};
-use crate::tile::array::Array;
+use crate::tile::crossbar::Crossbar;
+use std::ops::Range;
 
 /// The coincidences to apply: trains of the columns and of the rows, and the call's noise stream.
 #[derive(Clone, Copy)]
@@ -19,40 +21,30 @@ pub(crate) struct Coincidences<'a> {
     pub(crate) key: Key,
 }
 
-/// Applies coincidences to all cells of `array`. `ordinals` counts the pulses of each cell within the update call; it is needed when the call has
-/// several parts.
-pub(crate) fn pulse(machine: Machine, array: &mut Array, what: Coincidences, ordinals: Option<&mut Vec<u32>>) {
-    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, Noise, usize, Coincidences<'a>, Option<&'a mut Vec<u32>>);
+/// Applies coincidences to the rows `lines` of `crossbar`.
+pub(crate) fn pulse(machine: Machine, crossbar: &mut Crossbar, what: Coincidences, lines: Range<usize>, tally: Option<&mut Tally>) {
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, Noise, usize, Coincidences<'a>, Range<usize>, Option<&'a mut Tally>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(Machine { isa, pool }, values, cells, noise, columns, what, ordinals) = self;
-            let work = values.len() * what.x.entries();
-            let rows = |first_row: usize, values: &mut [f32], ordinals: Option<&mut [u32]>| {
-                let part = Rows { model, noise, cells, values, ordinals, columns, first_row, what };
-                if noise.sigma == 0.0 { isa.run(Quiet(part)) } else { isa.run(Noisy(part)) }
-            };
-            let share = pool.share(values.len() / columns);
-            match ordinals {
-                None => pool.chunks(values, share * columns, work, share, |at, values| rows(at * share, values, None)),
-                Some(ordinals) => pool.chunk_pairs(values, ordinals, share * columns, work, share, |at, values, ordinals| {
-                    rows(at * share, values, Some(ordinals));
-                }),
-            }
+            let Go(machine, values, cells, noise, columns, what, lines, tally) = self;
+            let work = lines.len() * columns * what.x.entries();
+            on_lines(machine, values, tally, columns, lines, work, |lines| {
+                let part = Rows { model, noise, cells, lines, columns, what };
+                if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
+            });
         }
     }
-    let Array { device, columns, values, cells, .. } = array;
-    device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, ordinals));
+    let Crossbar { device, columns, values, cells, .. } = crossbar;
+    device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, lines, tally));
 }
 
 struct Rows<'a, M> {
     model: &'a M,
     noise: Noise,
     cells: &'a Cells,
-    values: &'a mut [f32],
-    ordinals: Option<&'a mut [u32]>,
+    lines: Lines<'a>,
     columns: usize,
-    first_row: usize,
     what: Coincidences<'a>,
 }
 
@@ -82,6 +74,8 @@ struct Block {
     /// Ones above the length of the queue.
     free: [u32; LANES],
     ordinal: [u32; LANES],
+    /// Up pulses so far, if they are counted.
+    ups: Option<[u32; LANES]>,
     counter: [u32; LANES],
     cell: Cell<[f32; LANES]>,
 }
@@ -97,14 +91,15 @@ impl<M: Model> Rows<'_, M> {
             queue: [0; LANES],
             free: [0; LANES],
             ordinal: [0; LANES],
+            ups: self.lines.up.is_some().then_some([0; LANES]),
             counter: [0; LANES],
             cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
         };
         // Cells that are all alike are loaded once.
         let uniform = self.cells.planes.iter().all(|plane| matches!(plane, Plane::Uniform(_)));
         let mut loaded = false;
-        for row in 0..self.values.len() / self.columns {
-            let line = self.first_row + row;
+        for row in 0..self.lines.values.len() / self.columns {
+            let line = self.lines.first + row;
             let words = self.what.d.block(line / LANES);
             list.clear();
             for (entry, words) in words.iter().enumerate() {
@@ -130,18 +125,24 @@ impl<M: Model> Rows<'_, M> {
                     block.load(self.model, self.cells, line * self.columns + first, lanes);
                     loaded = uniform;
                 }
-                block.v[..lanes].copy_from_slice(&self.values[at..at + lanes]);
+                block.v[..lanes].copy_from_slice(&self.lines.values[at..at + lanes]);
                 for lane in 0..LANES {
                     block.counter[lane] = ((first + lane) as u32).wrapping_mul(STEP_I);
                 }
-                match &self.ordinals {
-                    Some(ordinals) => block.ordinal[..lanes].copy_from_slice(&ordinals[at..at + lanes]),
+                match &self.lines.n {
+                    Some(n) => block.ordinal[..lanes].copy_from_slice(&n[at..at + lanes]),
                     None => block.ordinal = [0; LANES],
                 }
+                if let (Some(ups), Some(up)) = (&mut block.ups, &self.lines.up) {
+                    ups[..lanes].copy_from_slice(&up[at..at + lanes]);
+                }
                 block.work::<M, NOISE>(self.model, self.noise, key, x, &hits);
-                self.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
-                if let Some(ordinals) = &mut self.ordinals {
-                    ordinals[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
+                self.lines.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
+                if let Some(n) = &mut self.lines.n {
+                    n[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
+                }
+                if let (Some(ups), Some(up)) = (&block.ups, &mut self.lines.up) {
+                    up[at..at + lanes].copy_from_slice(&ups[..lanes]);
                 }
             }
         }
@@ -197,6 +198,12 @@ impl Block {
                 self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
             }
             self.free = free;
+            if let Some(ups) = &mut self.ups {
+                for lane in 0..LANES {
+                    let up = (((x[lane] ^ d) as i32) >> 31) as u32;
+                    ups[lane] += (x[lane] & d & SLOT_BITS & up).count_ones();
+                }
+            }
         }
         // An empty queue has bit 0 of its mask set.
         while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
@@ -243,37 +250,41 @@ impl Block {
     }
 }
 
-/// The same on a single column, of which `x` holds the packed words, entry by entry.
-pub(crate) fn pulse_column(array: &mut Array, column: usize, x: &[u32], d: &Trains, key: Key, ordinals: Option<&mut Vec<u32>>) {
-    struct Go<'a>(&'a mut [f32], &'a Cells, Noise, usize, usize, &'a [u32], &'a Trains, Key, Option<&'a mut Vec<u32>>);
+/// The same on a single column, the only one whose lines fire.
+pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincidences, tally: Option<&mut Tally>) {
+    struct Go<'a>(&'a mut [f32], &'a Cells, Noise, usize, usize, Coincidences<'a>, Option<&'a mut Tally>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(values, cells, noise, columns, column, x, d, key, mut ordinals) = self;
+            let Go(values, cells, noise, columns, column, what, mut tally) = self;
+            let x = what.x.block(column / LANES);
             for row in 0..values.len() / columns {
                 let at = row * columns + column;
-                let words = d.block(row / LANES);
-                let (mut v, mut n) = (values[at], ordinals.as_ref().map_or(0, |o| o[at]));
+                let (mut v, mut n, mut ups) = (values[at], tally.as_ref().map_or(0, |tally| tally.n[at]), 0);
                 let mut ready = None;
-                for (entry, x) in x.iter().enumerate() {
-                    let d = words[entry][row % LANES];
+                for (x, d) in x.iter().zip(what.d.block(row / LANES)) {
+                    let (x, d) = (x[column % LANES], d[row % LANES]);
                     let up = (((x ^ d) as i32) >> 31) as u32;
                     for _ in 0..(x & d & SLOT_BITS).count_ones() {
-                        let (key, cell) = *ready.get_or_insert_with(|| (key.child(row as u64), cells.cell(model, at)));
+                        let (key, cell) = *ready.get_or_insert_with(|| (what.key.child(row as u64), cells.cell(model, at)));
                         let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
                         v = step(model, &cell, noise, v, up, z);
                         n += 1;
+                        ups += up & 1;
                     }
                 }
                 values[at] = v;
-                if let Some(ordinals) = &mut ordinals {
-                    ordinals[at] = n;
+                if let Some(tally) = &mut tally {
+                    tally.n[at] = n;
+                    if let Some(up) = &mut tally.up {
+                        up[at] += ups;
+                    }
                 }
             }
         }
     }
-    let Array { device, columns, values, cells, .. } = array;
-    device.model.visit(Go(values, cells, device.noise(), *columns, column, x, d, key, ordinals));
+    let Crossbar { device, columns, values, cells, .. } = crossbar;
+    device.model.visit(Go(values, cells, device.noise(), *columns, column, what, tally));
 }
 
 impl Cells {

@@ -1,5 +1,7 @@
 //! Bit trains: line `i` fires in a slot with probability `min(|value_i| * scale, 1)`, rounded to 24 bits, independently for each slot.
 //!
+//! With a resolution `res` the probability is `res rint(p / res)` before it is clipped, or `res rint(p / res + U - 1/2)` with a uniform `U` of the line.
+//!
 //! The 32 slots of a word are decided together, bit plane by bit plane from the most significant one: slot `s` of line `i` compares its threshold
 //! `T = rint(p 2^24)` with the 24-bit number whose bits are bit `s` of the words `(i, 32 word + plane)`, and fires if that number is below `T`.
 //! Planes that no slot of the block needs are not drawn, which changes nothing.
@@ -7,7 +9,7 @@
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
 use crate::pool::Machine;
-use crate::rng::{Key, STEP_I, STEP_N};
+use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
 
 /// Slots in a packed word.
@@ -29,10 +31,36 @@ pub(crate) struct Side<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) lines: usize,
     pub(crate) bl: &'a [usize],
-    pub(crate) amplify: &'a [f64],
-    pub(crate) keys: &'a [Key],
+    pub(crate) amplify: Vec<f64>,
+    pub(crate) keys: Vec<Key>,
     /// Turns every sign (a negative learning rate).
     pub(crate) flip: bool,
+    /// Step of the probabilities, 0: none.
+    pub(crate) res: f64,
+    /// The stream of their rounding, below the vector's; none: to the nearest.
+    pub(crate) rounding: Option<Use>,
+}
+
+impl Side<'_> {
+    /// The probability that a line fires in a slot of a vector.
+    #[inline(always)]
+    pub(crate) fn probability(&self, vector: usize, line: usize) -> f64 {
+        let p = self.values[vector * self.lines + line].abs() as f64 * self.amplify[vector];
+        let p = if self.res > 0.0 { self.rounded(p, vector, line) } else { p };
+        if p > 1.0 { 1.0 } else { p }
+    }
+
+    #[inline(never)]
+    fn rounded(&self, p: f64, vector: usize, line: usize) -> f64 {
+        let shift = self.rounding.map_or(0.0, |purpose| self.keys[vector].of(purpose).uniform(line as u32, 0) as f64 - 0.5);
+        self.res * (p / self.res + shift).round_ties_even()
+    }
+
+    /// Whether a line's pulses are negative.
+    #[inline(always)]
+    pub(crate) fn negative(&self, vector: usize, line: usize) -> bool {
+        (self.values[vector * self.lines + line] < 0.0) != self.flip
+    }
 }
 
 impl Trains {
@@ -46,8 +74,29 @@ impl Trains {
                 isa.run(Draw { words, side, first: at * LANES });
             });
         }
+        Self::packed(words, entries)
+    }
+
+    fn packed(words: Vec<u32>, entries: usize) -> Self {
         let any = words.as_chunks::<LANES>().0.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS).collect();
         Self { words, any, entries }
+    }
+
+    /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
+    pub(super) fn by_sign(&self) -> Self {
+        self.twice(|half, word| if word >> 31 == half { word } else { 0 })
+    }
+
+    /// The other side of [`Trains::by_sign`]: in the half of sign `s` the words of sign `answer ^ s` alone, and they get the sign `1 ^ s`, so
+    /// that every coincidence goes up. With an answer of 1 those remain that went up anyway, with 0 those that went down.
+    pub(super) fn answer(&self, answer: u32) -> Self {
+        self.twice(|half, word| if word != 0 && word >> 31 == answer ^ half { (word & SLOT_BITS) | ((1 ^ half) << 31) } else { 0 })
+    }
+
+    fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
+        let lanes = self.words.as_chunks::<LANES>().0;
+        let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
+        Self::packed(words, 2 * self.entries)
     }
 
     /// Number of words per line.
@@ -86,14 +135,10 @@ impl Kernel for Draw<'_> {
             }
             let mut thresholds = [0u32; LANES];
             let mut signs = [0u32; LANES];
-            let from = vector * side.lines + self.first;
-            let values = &side.values[from..from + lanes];
             let mut any = false;
-            for (lane, value) in values.iter().enumerate() {
-                let p = value.abs() as f64 * side.amplify[vector];
-                let p = if p > 1.0 { 1.0 } else { p };
-                thresholds[lane] = (p * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = ((*value < 0.0) != side.flip) as u32;
+            for lane in 0..lanes {
+                thresholds[lane] = (side.probability(vector, self.first + lane) * 16_777_216.0).round_ties_even() as u32;
+                signs[lane] = side.negative(vector, self.first + lane) as u32;
                 any |= thresholds[lane] > 0;
             }
             let packed = bl.div_ceil(SLOTS);

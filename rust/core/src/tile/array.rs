@@ -1,138 +1,389 @@
-//! One crossbar: the stored values of its cells, their parameters, and its stream.
+//! An array: the crossbar that a plan names. Its cells are single devices, or combinations of several, each in a crossbar of its own:
+//!
+//! ```text
+//! Vector         w = sum_i gamma_i w_i                 pulses go to all devices, or to one of them at a time
+//! ReferenceCell  w = w_0 - w_1                         only device 0 gets pulses
+//! OneSided       w = w_0 - w_1                         up pulses raise w_0, down pulses raise w_1
+//!                refresh: a cell whose larger device is above refresh_upper_thres w_max and whose smaller one is above refresh_lower_thres w_max
+//!                is programmed anew: the smaller device to its reset target b, the larger one to b + |w|
+//! ```
+//!
+//! No plan sees any of this. A change of the whole weight by one pulse at zero is the granularity: `sum |gamma_i| g_i` where all devices are pulsed,
+//! their mean over the devices that take turns, `g_0` otherwise.
 
-use crate::device::{Cells, DECAY, DIFFUSION, Device, Plane, REFERENCE};
-use crate::error::{Error, Result, check_finite, check_matrix};
+use super::State;
+use super::crossbar::{Crossbar, Lines};
+use crate::device::{Device, LARGEST, RESET};
+use crate::error::{Error, Result};
+use crate::fields::{Fields, Value};
+use crate::pulse::{Route, Tally};
 use crate::rng::{Key, Kind, Use};
-use crate::simd::clip;
 
-/// A crossbar of one device.
+/// Which devices of a cell get the pulses of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    All,
+    /// Always the same one.
+    Fixed,
+    /// One after the other, vector by vector.
+    Sequential,
+    /// One at random, vector by vector.
+    Random,
+    /// Up pulses raise the first, down pulses raise the second.
+    OneSided,
+}
+
+/// When one-sided cells that are nearly full are programmed anew.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refresh {
+    /// Vectors between two looks.
+    pub(crate) every: u64,
+    upper: f32,
+    lower: f32,
+}
+
+/// A crossbar as a plan sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Array {
     pub(crate) name: String,
-    pub(crate) device: Device,
-    pub(crate) columns: usize,
-    /// What the cells store: the seen weight plus the reference.
-    pub(crate) values: Vec<f32>,
-    pub(crate) cells: Cells,
+    parts: Vec<Crossbar>,
+    factors: Vec<f32>,
+    policy: Policy,
+    first: usize,
+    pub(crate) refresh: Option<Refresh>,
     /// Its run stream.
     pub(crate) run: Key,
+    /// Its device stream, which has the fixed patterns of its read-outs.
+    pub(crate) fixed: Key,
 }
 
+/// Where an array's streams begin, and what is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) seeds: (u64, u64),
+    pub(crate) path: &'a str,
+    pub(crate) index: u64,
+    pub(crate) count_pulses: bool,
+}
+
+/// The devices of cells of several have streams from this tag on, below those of the array.
+const PARTS: u64 = 2000;
+
 impl Array {
-    /// Draws the cells; the weights start at 0 (as far as the bounds allow).
-    pub(crate) fn new(name: &str, device: Device, [rows, columns]: [usize; 2], seeds: (u64, u64), path: &str, index: u64) -> Self {
-        let cells = device.draw(Key::new(seeds.0, Kind::Device, path, index), rows, columns);
-        let run = Key::new(seeds.1, Kind::Run, path, index);
-        let mut array = Self { name: name.into(), device, columns, values: vec![0.0; rows * columns], cells, run };
-        array.fill(0.0);
-        array
+    /// Draws the cells of what `settings` describe: a device, or a cell of several.
+    pub(crate) fn new(name: &str, settings: Value, shape: [usize; 2], origin: Origin) -> Result<Self> {
+        let (devices, factors, policy, first, refresh) = cell(settings)?;
+        let draw = Key::new(origin.seeds.0, Kind::Device, origin.path, origin.index);
+        let run = Key::new(origin.seeds.1, Kind::Run, origin.path, origin.index);
+        let single = devices.len() == 1 && factors[0] == 1.0;
+        let stream = |key: Key, part: usize| if single { key } else { key.child(PARTS + part as u64) };
+        let parts = devices.into_iter().enumerate();
+        let parts = parts.map(|(i, device)| Crossbar::new(device, shape, stream(draw, i), stream(run, i), origin.count_pulses)).collect();
+        Ok(Self { name: name.into(), parts, factors, policy, first, refresh, run, fixed: draw })
     }
 
-    pub(crate) fn pulse_key(&self, first_vector: u64) -> Key {
-        self.run.of(Use::Pulse).child(first_vector)
+    /// The crossbar whose stored values are the weights, if there is one.
+    pub(crate) fn plain(&self) -> Option<&[f32]> {
+        match self.parts.as_slice() {
+            [only] if only.is_plain() && self.factors[0] == 1.0 => Some(&only.values),
+            _ => None,
+        }
     }
 
-    fn reference(&self) -> &Plane {
-        &self.cells.planes[REFERENCE]
-    }
-
-    /// Whether what is stored is what is seen.
-    pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.reference(), Plane::Uniform(r) if *r == 0.0)
+    fn single(&self) -> bool {
+        self.parts.len() == 1 && self.factors[0] == 1.0
     }
 
     /// The weight that the network sees at flat index `at`.
     #[inline(always)]
     pub(crate) fn seen(&self, at: usize) -> f32 {
-        if self.is_plain() { self.values[at] } else { self.values[at] - self.reference().at(at) }
+        self.sum(|part| part.seen(at))
     }
 
-    /// Stores the seen weight `w`, clipped to the cell's bounds.
-    fn store(&mut self, at: usize, w: f32) {
-        let v = if self.is_plain() { w } else { w + self.reference().at(at) };
-        self.values[at] = clip(v, self.cells.planes[1].at(at), self.cells.planes[0].at(at));
-    }
-
-    pub(crate) fn fill(&mut self, w: f32) {
-        (0..self.values.len()).for_each(|at| self.store(at, w));
-    }
-
-    pub(crate) fn set(&mut self, w: impl Iterator<Item = f32>) {
-        w.enumerate().for_each(|(at, w)| self.store(at, w));
-    }
-
-    /// Diffusion and decay at the `count`-th end of a mini-batch.
-    pub(crate) fn end_batch(&mut self, count: u64) {
-        let planes = &self.cells.planes;
-        let (still, lasting) = (planes[DIFFUSION] == Plane::Uniform(0.0), planes[DECAY] == Plane::Uniform(1.0));
-        if still && lasting {
-            return;
+    fn sum(&self, value: impl Fn(&Crossbar) -> f32) -> f32 {
+        if self.single() {
+            return value(&self.parts[0]);
         }
-        let key = self.run.of(Use::Diffusion).child(count);
-        for at in 0..self.values.len() {
-            let mut w = self.seen(at);
-            if !still {
-                let z = key.child((at / self.columns) as u64).normal((at % self.columns) as u32, 0);
-                w += self.cells.planes[DIFFUSION].at(at) * z;
+        let mut terms = self.parts.iter().zip(&self.factors).map(|(part, factor)| factor * value(part));
+        let first = terms.next().unwrap_or(0.0);
+        terms.fold(first, |sum, term| sum + term)
+    }
+
+    /// The persistent weights behind write noise.
+    pub(crate) fn hidden(&self) -> Vec<f32> {
+        (0..self.parts[0].values.len()).map(|at| self.sum(|part| part.hidden(at))).collect()
+    }
+
+    /// The weights a set of lines shows in the middle of an update call.
+    pub(crate) fn seen_now(&self, lines: &Lines, tallies: &[Option<Tally>], first_vector: u64) -> Vec<f32> {
+        let parts = self.parts.iter().zip(tallies).map(|(part, tally)| part.seen_now(lines, tally.as_ref(), first_vector));
+        if self.single() {
+            return parts.flatten().collect();
+        }
+        let mut sum = Vec::new();
+        for (values, factor) in parts.zip(&self.factors) {
+            if sum.is_empty() {
+                sum = values.iter().map(|v| factor * v).collect();
+            } else {
+                sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += factor * v);
             }
-            self.store(at, w * self.cells.planes[DECAY].at(at));
+        }
+        sum
+    }
+
+    /// Sets the weights, clipped to each cell's bounds; devices that cancel or share a weight get their part of it.
+    pub(crate) fn set(&mut self, w: &[f32], operation: u64) {
+        match self.policy {
+            _ if self.single() => self.parts[0].set(w.iter().copied(), operation),
+            Policy::OneSided => {
+                self.parts[0].set(w.iter().map(|w| if *w > 0.0 { *w } else { 0.0 }), operation);
+                self.parts[1].set(w.iter().map(|w| if *w < 0.0 { -w } else { 0.0 }), operation);
+            }
+            _ => {
+                let total = self.factors.iter().fold(0.0, |sum, factor| sum + factor);
+                if total == 0.0 {
+                    // A reference stays where it is.
+                    let target: Vec<f32> = (0..w.len()).map(|at| w[at] + self.parts[1].hidden(at)).collect();
+                    self.parts[0].set(target.into_iter(), operation);
+                } else {
+                    self.parts.iter_mut().for_each(|part| part.set(w.iter().map(|w| w / total), operation));
+                }
+            }
         }
     }
 
-    fn index_of(&self, name: &str) -> Result<usize> {
-        let names = self.device.parameter_names();
-        names.iter().position(|n| *n == name).ok_or_else(|| Error::value("parameter", format_args!("{name:?}"), names.join(", ")))
-    }
-
-    pub(crate) fn parameter(&self, name: &str) -> Result<Vec<f32>> {
-        let plane = &self.cells.planes[self.index_of(name)?];
-        Ok((0..self.values.len()).map(|at| plane.at(at)).collect())
-    }
-
-    /// Sets a per-cell parameter; stored values are clipped to the bounds then in force.
-    pub(crate) fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let index = self.index_of(name)?;
-        check_matrix(name, values, self.values.len() / self.columns, self.columns)?;
-        let plane = |other: usize, at: usize| if other == index { values[at] } else { self.cells.planes[other].at(at) };
-        check_planes(name, values.len(), plane)?;
-        self.cells.planes[index] = Plane::collect(values.to_vec());
-        for at in 0..self.values.len() {
-            self.values[at] = clip(self.values[at], self.cells.planes[1].at(at), self.cells.planes[0].at(at));
+    /// Sets the persistent weights of a single device, and leaves what is seen of them alone.
+    pub(crate) fn set_hidden(&mut self, w: &[f32]) -> Result<()> {
+        if !self.single() {
+            return Err(Error::value(&self.name, "a cell of several devices", "the devices' own parameters and weights"));
         }
+        self.parts[0].set_hidden(w);
         Ok(())
     }
 
-    /// Replaces values and parameters (from a saved state), all or nothing.
-    pub(crate) fn restore(&mut self, values: Vec<f32>, planes: Vec<Vec<f32>>) -> Result<()> {
-        let (rows, columns) = (self.values.len() / self.columns, self.columns);
-        check_matrix(&self.name, &values, rows, columns)?;
-        let names = self.device.parameter_names();
-        for (name, plane) in names.iter().zip(&planes) {
-            if plane.len() == 1 { check_finite(name, plane)? } else { check_matrix(name, plane, rows, columns)? }
+    /// Sets all weights to zero; the cells of the reference stay.
+    pub(crate) fn clear(&mut self, operation: u64) {
+        self.set(&vec![0.0; self.parts[0].values.len()], operation);
+    }
+
+    /// Pulses of each cell, up where `counts` is positive, by the same routes as those of an update.
+    pub(crate) fn pulse_cells(&mut self, counts: &[i32], operation: u64) {
+        let takes: Vec<bool> = (0..self.parts.len()).map(|part| self.takes(part, operation, Use::Program)).collect();
+        let one_sided = self.policy == Policy::OneSided;
+        for (index, part) in self.parts.iter_mut().enumerate().filter(|(part, _)| takes[*part]) {
+            match (one_sided, index) {
+                (false, _) => part.pulse_cells(counts, operation),
+                (true, 0) => part.pulse_cells(&counts.iter().map(|n| (*n).max(0)).collect::<Vec<_>>(), operation),
+                (true, _) => part.pulse_cells(&counts.iter().map(|n| n.saturating_neg().max(0)).collect::<Vec<_>>(), operation),
+            }
         }
-        let plane = |p: usize, at: usize| planes[p][if planes[p].len() == 1 { 0 } else { at }];
-        check_planes(&self.name, values.len(), plane)?;
-        if let Some(at) = (0..values.len()).find(|at| !(plane(1, *at)..=plane(0, *at)).contains(&values[*at])) {
-            let allowed = format!("{} to {}, the bounds of the cell", plane(1, at), plane(0, at));
-            return Err(Error::value(&format!("{}.values", self.name), format_args!("{} at flat index {at}", values[at]), allowed));
+    }
+
+    /// Whether a device of the cell gets the pulses of vector (or write, or operation) number `number`.
+    fn takes(&self, part: usize, number: u64, purpose: Use) -> bool {
+        let n = self.parts.len() as u64;
+        match self.policy {
+            Policy::All | Policy::OneSided => true,
+            Policy::Fixed => part == self.first,
+            Policy::Sequential => part as u64 == (self.first as u64 + number) % n,
+            Policy::Random => {
+                let word = self.run.of(Use::Route).child(purpose as u64).child(number).word(0, 0);
+                part as u64 == (u64::from(word) * n) >> 32
+            }
         }
-        self.values = values;
-        self.cells.planes = planes.into_iter().map(Plane::collect).collect();
+    }
+
+    /// The crossbars with the vectors that each takes (`None`: all) and the route of its pulses.
+    pub(crate) fn routes(&mut self, numbers: &[u64], purpose: Use) -> Vec<(&mut Crossbar, Option<Vec<bool>>, Route)> {
+        let every = matches!(self.policy, Policy::All | Policy::OneSided);
+        let takes = |part: usize| (!every).then(|| numbers.iter().map(|number| self.takes(part, *number, purpose)).collect());
+        let takes: Vec<Option<Vec<bool>>> = (0..self.parts.len()).map(takes).collect();
+        let routes: &[Route] = if self.policy == Policy::OneSided { &[Route::Up, Route::DownAsUp] } else { &[Route::Both] };
+        let parts = self.parts.iter_mut().zip(takes).zip(routes.iter().cycle());
+        parts.map(|((part, takes), route)| (part, takes, *route)).collect()
+    }
+
+    /// A tally for each crossbar that needs one in an update call.
+    pub(crate) fn tallies(&self, several: bool) -> Vec<Option<Tally>> {
+        self.parts.iter().map(|part| part.tally(several)).collect()
+    }
+
+    /// The end of an update call.
+    pub(crate) fn close(&mut self, tallies: Vec<Option<Tally>>, first_vector: u64) {
+        self.parts.iter_mut().zip(tallies).for_each(|(part, tally)| part.close(tally, first_vector));
+    }
+
+    /// Programs one-sided cells that are nearly full anew.
+    pub(crate) fn refresh(&mut self, number: u64) {
+        let Some(Refresh { upper, lower, .. }) = self.refresh else { return };
+        let [plus, minus] = self.parts.as_mut_slice() else { return };
+        let limits = |part: &Crossbar| (upper * part.device.bounds().0 as f32, lower * part.device.bounds().0 as f32);
+        let (high, low) = (limits(plus), limits(minus));
+        for at in 0..plus.values.len() {
+            let (p, m) = (plus.hidden(at), minus.hidden(at));
+            let full = if p >= m { p > high.0 && m > low.1 } else { m > low.0 && p > high.1 };
+            if full {
+                let larger_is_plus = p >= m;
+                let (larger, smaller) = if larger_is_plus { (&mut *plus, &mut *minus) } else { (&mut *minus, &mut *plus) };
+                smaller.program(at, number, None);
+                let base = larger.cells.planes[RESET].at(at);
+                larger.program(at, number, Some(base + (p - m).abs()));
+            }
+        }
+    }
+}
+
+/// The crossbars one by one.
+impl Array {
+    pub(crate) fn parts_mut(&mut self) -> &mut [Crossbar] {
+        &mut self.parts
+    }
+
+    /// Mean change of the weight by a pulse at zero.
+    pub(crate) fn granularity(&self) -> f64 {
+        let each = || self.parts.iter().zip(&self.factors).map(|(part, factor)| f64::from(factor.abs()) * part.device.granularity());
+        match self.policy {
+            _ if self.single() => self.parts[0].device.granularity(),
+            Policy::All => each().sum(),
+            Policy::Fixed => each().nth(self.first).unwrap_or(0.0),
+            Policy::Sequential | Policy::Random | Policy::OneSided => each().sum::<f64>() / self.parts.len() as f64,
+        }
+    }
+
+    /// The nominal range of the weight that pulses can reach, in units of the granularity.
+    pub(crate) fn n_states(&self) -> f64 {
+        let range = |(part, factor): (&Crossbar, &f32)| {
+            let (high, low) = part.device.bounds();
+            f64::from(factor.abs()) * (high - low)
+        };
+        let each = self.parts.iter().zip(&self.factors);
+        let range: f64 = match self.policy {
+            Policy::Fixed => each.map(range).nth(self.first).unwrap_or(0.0),
+            _ => each.map(range).sum(),
+        };
+        range / self.granularity()
+    }
+
+    /// The name of a device's parameter or state within the array: `w_max`, or `1.w_max` where there are several.
+    fn named(&self, part: usize, name: &str) -> String {
+        if self.single() { name.into() } else { format!("{part}.{name}") }
+    }
+
+    /// Names of the per-cell parameters.
+    pub(crate) fn parameter_names(&self) -> Vec<String> {
+        let parts = self.parts.iter().enumerate();
+        parts
+            .flat_map(|(i, part)| part.device.parameter_names().into_iter().map(move |name| (i, name)))
+            .map(|(i, name)| self.named(i, name))
+            .collect()
+    }
+
+    fn part<'a>(&self, name: &'a str) -> Result<(usize, &'a str)> {
+        let names = self.parameter_names();
+        if !names.iter().any(|known| known == name) {
+            return Err(Error::value("parameter", format_args!("{name:?}"), names.join(", ")));
+        }
+        match name.split_once('.') {
+            Some((part, name)) if !self.single() => Ok((part.parse().unwrap_or(0), name)),
+            _ => Ok((0, name)),
+        }
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Result<Vec<f32>> {
+        let (part, name) = self.part(name)?;
+        self.parts[part].parameter(name)
+    }
+
+    pub(crate) fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let (part, name) = self.part(name)?;
+        self.parts[part].set_parameter(name, values)
+    }
+
+    /// Pulses up and down of every cell (summed over its devices), if they are counted.
+    pub(crate) fn pulse_counts(&self) -> Option<[Vec<u64>; 2]> {
+        let mut sum: Option<[Vec<u64>; 2]> = None;
+        for (index, part) in self.parts.iter().enumerate() {
+            let [up, down] = part.counts()?.clone();
+            // A one-sided pair lowers its weight by raising the second device.
+            let counts = if self.policy == Policy::OneSided && index == 1 { [down, up] } else { [up, down] };
+            match &mut sum {
+                None => sum = Some(counts),
+                Some(sum) => sum.iter_mut().flatten().zip(counts.iter().flatten()).for_each(|(sum, n)| *sum += n),
+            }
+        }
+        sum
+    }
+
+    /// Everything that changes, by name.
+    pub(crate) fn state(&self) -> Vec<(String, State)> {
+        let parts = self.parts.iter().enumerate();
+        parts
+            .flat_map(|(i, part)| part.state().into_iter().map(move |(name, state)| (i, name, state)))
+            .map(|(i, name, state)| (format!("{}.{}", self.name, self.named(i, &name)), state))
+            .collect()
+    }
+
+    /// Replaces what changes; `take` gives a named part of the saved state if there is one.
+    pub(crate) fn restore(&mut self, take: &mut dyn FnMut(&str) -> Option<State>) -> Result<()> {
+        for index in 0..self.parts.len() {
+            let prefix = if self.single() { self.name.clone() } else { format!("{}.{index}", self.name) };
+            self.parts[index].restore(&format!("state.{prefix}"), &mut |name| take(&format!("{prefix}.{name}")))?;
+        }
         Ok(())
     }
 }
 
-/// Refuses parameters that contradict each other; `plane(p, at)` is parameter `p` of cell `at`.
-fn check_planes(field: &str, cells: usize, plane: impl Fn(usize, usize) -> f32) -> Result<()> {
-    for at in 0..cells {
-        let (high, low, decay, diffusion) = (plane(0, at), plane(1, at), plane(DECAY, at), plane(DIFFUSION, at));
-        if low > high {
-            return Err(Error::value(field, format_args!("a w_min of {low} and a w_max of {high} at flat index {at}"), "w_min <= w_max"));
-        }
-        if !(0.0..=1.0).contains(&decay) || diffusion < 0.0 {
-            let what = format!("a decay of {decay} and a diffusion of {diffusion} at flat index {at}");
-            return Err(Error::value(field, what, "decay 0 to 1, diffusion >= 0"));
-        }
+/// Refuses settings that make no device and no cell of several.
+pub fn check_device(settings: Value) -> Result<()> {
+    cell(settings).map(|_| ())
+}
+
+type Cell = (Vec<Device>, Vec<f32>, Policy, usize, Option<Refresh>);
+
+/// What a cell is made of.
+fn cell(settings: Value) -> Result<Cell> {
+    let mut f = Fields::new("device", settings.clone())?;
+    let model = f.text("model")?;
+    let device = |value: Value, i: usize| Device::new(value).map_err(|e| e.within(&format!("devices[{i}]")));
+    if !matches!(model.as_str(), "Vector" | "ReferenceCell" | "OneSided") {
+        return Ok((vec![Device::new(settings)?], vec![1.0], Policy::All, 0, None));
     }
-    Ok(())
+    let devices: Result<Vec<Device>> = f.list("devices")?.into_iter().enumerate().map(|(i, value)| device(value, i)).collect();
+    let devices = devices?;
+    let pair = |n: usize| if n == 2 { Ok(()) } else { Err(Error::value("device.devices", format_args!("{n} devices"), "2 devices")) };
+    let cell = match model.as_str() {
+        "Vector" => {
+            let n = devices.len();
+            if !(1..=64).contains(&n) {
+                return Err(Error::value("device.devices", format_args!("{n} devices"), "1 to 64 devices"));
+            }
+            let gammas = f.reals("gamma_vec", -LARGEST..=LARGEST)?;
+            let gammas = if gammas.is_empty() { vec![1.0 / n as f64; n] } else { gammas };
+            if gammas.len() != n || gammas.iter().sum::<f64>() == 0.0 {
+                return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), format_args!("{n} numbers whose sum is not 0")));
+            }
+            let policies = [
+                ("all", Policy::All),
+                ("single_fixed", Policy::Fixed),
+                ("single_sequential", Policy::Sequential),
+                ("single_random", Policy::Random),
+            ];
+            let policy = f.choice("update_policy", &policies)?;
+            let first = f.whole("first_update_idx", 0, 0..=n - 1)?;
+            (devices, gammas.iter().map(|g| *g as f32).collect(), policy, first, None)
+        }
+        "ReferenceCell" => {
+            pair(devices.len())?;
+            (devices, vec![1.0, -1.0], Policy::Fixed, 0, None)
+        }
+        _ => {
+            pair(devices.len())?;
+            let every = f.whole("refresh_every", 0, 0..=1 << 53)? as u64;
+            let upper = f.real("refresh_upper_thres", 0.75, 0.0..=1.0)? as f32;
+            let lower = f.real("refresh_lower_thres", 0.25, 0.0..=1.0)? as f32;
+            (devices, vec![1.0, -1.0], Policy::OneSided, 0, (every > 0).then_some(Refresh { every, upper, lower }))
+        }
+    };
+    f.finish()?;
+    Ok(cell)
 }

@@ -1,24 +1,30 @@
 //! A tile: the arrays of one crossbar with its algorithm, its periphery and its counters.
 
 pub(crate) mod array;
+pub(crate) mod crossbar;
 
-use crate::device::Device;
+use crate::device::LARGEST;
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::fields::{Fields, Value};
-use crate::mvm::{Io, Matrix, Streams, multiply, product};
+use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, multiply, product};
 use crate::plan::executor::{Counters, Executor, TransferCounters};
-use crate::plan::{Place, Plan};
+use crate::plan::{Axis, Place, Plan};
 use crate::pool::{Machine, Pool};
 use crate::pulse::PulseTrain;
 use crate::rng::{Key, Kind, Use};
 use crate::simd::Isa;
-use array::Array;
+pub use array::check_device;
+use array::{Array, Origin};
+use crossbar::Crossbar;
 
 /// More vectors than this in one update count as several update calls.
 pub const MAX_VECTORS: usize = 4096;
 
 /// The largest array: 8192 x 8192.
 pub const MAX_CELLS: usize = 1 << 26;
+
+/// The most pulses of a cell that one call may ask for.
+const MAX_PULSES: u32 = 1 << 20;
 
 /// The most numbers that one product gives: four gibibytes.
 const MAX_OUTPUTS: usize = 1 << 30;
@@ -38,8 +44,14 @@ pub struct Tile {
     /// Vectors that went forward in training, forward in evaluation, and backward.
     products: [u64; 3],
     batch_ends: u64,
+    /// Running means of noise management, forward and backward; 0 for none yet.
+    means: [f32; 2],
+    /// Changes of arrays outside of updates: each has streams of its own.
+    operations: u64,
     run: Key,
     eval: Key,
+    /// The device key, which has the fixed patterns of both peripheries.
+    fixed: Key,
     isa: Isa,
     composite: Vec<f32>,
     composite_is_fresh: bool,
@@ -64,6 +76,8 @@ pub struct TileSettings {
     pub pulses: Value,
     /// Seeds of device-to-device values and of all noise.
     pub seeds: (u64, u64),
+    /// Count the pulses of every cell.
+    pub count_pulses: bool,
     /// The tile's name: tiles with the same name and seeds share their streams.
     pub path: String,
     /// The instruction set to run on.
@@ -82,7 +96,8 @@ pub enum State {
 impl Tile {
     /// Builds the tile and draws its cells. Weights start at zero.
     pub fn new(settings: TileSettings) -> Result<Self> {
-        let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, path, isa } = settings;
+        let TileSettings { d_out: rows, d_in: columns, devices, plan, forward, backward, pulses, seeds, count_pulses, path, isa } =
+            settings;
         for (name, n) in [("d_out", rows), ("d_in", columns)] {
             if !(1..=MAX_CELLS).contains(&n) {
                 return Err(Error::value(name, n, format_args!("1 to {MAX_CELLS}")));
@@ -92,8 +107,11 @@ impl Tile {
             return Err(Error::value("d_out * d_in", rows * columns, format_args!("up to {MAX_CELLS} cells")));
         }
         let plan = Plan::new(plan)?;
-        if let Some(transfer) = plan.transfers.iter().find(|transfer| transfer.reads > columns) {
-            return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to d_in = {columns}")));
+        for transfer in &plan.transfers {
+            let (lines, name) = if transfer.axis == Axis::Columns { (columns, "d_in") } else { (rows, "d_out") };
+            if transfer.reads > lines {
+                return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to {name} = {lines}")));
+            }
         }
         let forward = Io::new(Fields::new("forward", forward)?)?;
         let backward = Io::new(Fields::new("backward", backward)?)?;
@@ -105,8 +123,8 @@ impl Tile {
         for (index, name) in plan.arrays.iter().enumerate() {
             let settings = devices.iter().find(|(n, _)| n == name).map(|(_, settings)| settings.clone());
             let settings = settings.ok_or_else(|| Error::value("devices", "none for ".to_string() + name, "one for every array"))?;
-            let device = Device::new(settings).map_err(|e| e.within(&format!("devices.{name}")))?;
-            arrays.push(Array::new(name, device, [rows, columns], seeds, &path, index as u64));
+            let origin = Origin { seeds, path: &path, index: index as u64, count_pulses };
+            arrays.push(Array::new(name, settings, [rows, columns], origin).map_err(|e| e.within(&format!("devices.{name}")))?);
         }
         let digital = plan.digital.iter().map(|_| vec![0.0; rows * columns]).collect();
         let counters = Counters { transfers: vec![TransferCounters::default(); plan.transfers.len()], ..Counters::default() };
@@ -122,8 +140,11 @@ impl Tile {
             counters,
             products: [0; 3],
             batch_ends: 0,
+            means: [0.0; 2],
+            operations: 0,
             run: Key::new(seeds.1, Kind::Run, &path, 0),
             eval: Key::new(seeds.1, Kind::Eval, &path, 0),
+            fixed: Key::new(seeds.0, Kind::Device, &path, 0),
             isa,
             composite: Vec::new(),
             composite_is_fresh: false,
@@ -140,26 +161,27 @@ impl Tile {
         self.columns
     }
 
-    /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own.
-    pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool) -> Result<Vec<f32>> {
+    /// `y = W x` for each of the vectors in `x` (`[batch][d_in]`), through the forward periphery. Training and evaluation have noise of their own;
+    /// without `noise` nothing is drawn and the tile stays as it is.
+    pub fn forward(&mut self, pool: &Pool, x: &[f32], training: bool, noise: bool) -> Result<Vec<f32>> {
         let vectors = self.check_product("x", x, self.columns, self.rows)?;
         let (key, counter) = if training { (self.run, 0) } else { (self.eval, 1) };
-        let streams = Streams { inp: key.of(Use::ForwardIn), out: key.of(Use::ForwardOut), first: self.products[counter] };
-        let y = self.through(pool, x, true, streams);
-        self.products[counter] += vectors as u64;
+        let (inp, out, fixed) = (key.of(Use::ForwardIn), key.of(Use::ForwardOut), self.fixed.child(Side::Forward as u64));
+        let y = self.through(pool, x, true, Streams { inp, out, first: self.products[counter], fixed, noise }, training && noise);
+        self.products[counter] += if noise { vectors as u64 } else { 0 };
         Ok(y)
     }
 
     /// `W^T d` for each of the vectors in `d` (`[batch][d_out]`), through the backward periphery, which has no bound management.
     pub fn backward(&mut self, pool: &Pool, d: &[f32]) -> Result<Vec<f32>> {
         let vectors = self.check_product("d", d, self.rows, self.columns)?;
-        let streams = Streams { inp: self.run.of(Use::BackwardIn), out: self.run.of(Use::BackwardOut), first: self.products[2] };
-        let y = self.through(pool, d, false, streams);
+        let (inp, out, fixed) = (self.run.of(Use::BackwardIn), self.run.of(Use::BackwardOut), self.fixed.child(Side::Backward as u64));
+        let y = self.through(pool, d, false, Streams { inp, out, first: self.products[2], fixed, noise: true }, true);
         self.products[2] += vectors as u64;
         Ok(y)
     }
 
-    fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams) -> Vec<f32> {
+    fn through(&mut self, pool: &Pool, x: &[f32], forward: bool, streams: Streams, moves: bool) -> Vec<f32> {
         self.refresh_composite();
         let machine = Machine { isa: self.isa, pool };
         let matrix = Matrix { values: self.composite(), rows: self.rows, columns: self.columns, forward };
@@ -172,7 +194,10 @@ impl Tile {
             return y;
         }
         let io = if forward { &self.forward } else { &self.backward };
-        product(machine, io, matrix, x, streams, forward)
+        let mut mean = Mean { value: self.means[usize::from(!forward)], moves };
+        let y = product(machine, io, matrix, x, streams, &mut mean, forward);
+        self.means[usize::from(!forward)] = mean.value;
+        y
     }
 
     /// One mini-batch: `x` is `[m][d_in]`, `d` is `[m][d_out]` and holds the gradient of the mean loss. More than [`MAX_VECTORS`] count as several.
@@ -182,19 +207,85 @@ impl Tile {
             let Self { plan, pulses, arrays, digital, counters, .. } = self;
             let first_vector = counters.vectors;
             let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
-            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, first_vector }.update(x, d);
+            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, first_vector }.update(x, d);
         }
         self.composite_is_fresh = false;
         Ok(())
     }
 
+    /// The number of an operation that changes arrays outside of updates.
+    fn operation(&mut self) -> u64 {
+        self.operations += 1;
+        self.composite_is_fresh = false;
+        self.operations
+    }
+
+    /// Does `work` with every crossbar of an array, or of all.
+    fn crossbars(&mut self, array: Option<&str>, mut work: impl FnMut(&mut Crossbar, u64)) -> Result<()> {
+        let chosen = array.map(|name| self.array(name)).transpose()?;
+        let operation = self.operation();
+        let arrays = self.arrays.iter_mut().enumerate().filter(|(at, _)| chosen.is_none_or(|chosen| chosen == *at));
+        arrays.for_each(|(_, array)| array.parts_mut().iter_mut().for_each(|crossbar| work(crossbar, operation)));
+        Ok(())
+    }
+
     /// The end of a mini-batch: diffusion, then decay, of the cells that have them.
     pub fn end_batch(&mut self) {
+        let (count, operation) = (self.batch_ends, self.operation());
         for array in &mut self.arrays {
-            array.end_batch(self.batch_ends);
+            array.parts_mut().iter_mut().for_each(|crossbar| crossbar.end_batch(count, operation));
         }
         self.batch_ends += 1;
-        self.composite_is_fresh = false;
+    }
+
+    /// One decay of the cells of an array, or of all arrays.
+    pub fn decay(&mut self, array: Option<&str>) -> Result<()> {
+        self.crossbars(array, |crossbar, operation| crossbar.decay(operation))
+    }
+
+    /// One diffusion.
+    pub fn diffuse(&mut self, array: Option<&str>) -> Result<()> {
+        self.crossbars(array, |crossbar, operation| crossbar.diffuse(operation))
+    }
+
+    /// Drift over a time, for devices that drift.
+    pub fn drift(&mut self, array: Option<&str>, time: f64) -> Result<()> {
+        if !(0.0..=LARGEST).contains(&time) {
+            return Err(Error::value("time", time, format_args!("0 to {LARGEST:?}")));
+        }
+        self.crossbars(array, |crossbar, operation| crossbar.drift(time as f32, operation))
+    }
+
+    /// Resets the cells of some columns, each with probability `prob`.
+    pub fn reset(&mut self, array: Option<&str>, columns: &[usize], prob: f64) -> Result<()> {
+        if !(0.0..=1.0).contains(&prob) {
+            return Err(Error::value("prob", prob, "0 to 1"));
+        }
+        if let Some(column) = columns.iter().find(|column| **column >= self.columns) {
+            return Err(Error::value("columns", column, format_args!("0 to {}", self.columns - 1)));
+        }
+        self.crossbars(array, |crossbar, operation| crossbar.reset(columns, prob as f32, operation))
+    }
+
+    /// Pulses of each cell of an array, row by row; up where `counts` is positive.
+    pub fn pulse_cells(&mut self, array: &str, counts: &[i32]) -> Result<()> {
+        let at = self.array(array)?;
+        if counts.len() != self.rows * self.columns {
+            let allowed = format!("{} x {} = {}", self.rows, self.columns, self.rows * self.columns);
+            return Err(Error::value("counts", format_args!("an array of {} values", counts.len()), allowed));
+        }
+        if let Some(count) = counts.iter().find(|count| count.unsigned_abs() > MAX_PULSES) {
+            return Err(Error::value("counts", count, format_args!("-{MAX_PULSES} to {MAX_PULSES}")));
+        }
+        let operation = self.operation();
+        self.arrays[at].pulse_cells(counts, operation);
+        Ok(())
+    }
+
+    /// Pulses up and down that every cell of an array got so far, if the tile counts them.
+    pub fn pulse_counts(&self, array: &str) -> Result<[Vec<u64>; 2]> {
+        let counts = self.arrays[self.array(array)?].pulse_counts();
+        counts.ok_or_else(|| Error::new("pulse_counts", "are not there: this tile was built with count_pulses=False"))
     }
 
     /// What [`Tile::update`] would refuse.
@@ -235,9 +326,8 @@ impl Tile {
         let mut terms = self.plan.weight.iter().filter(|term| term.factor != 0.0);
         match (terms.next(), terms.next()) {
             (Some(term), None) if term.factor == 1.0 => match term.place {
-                Place::Array(at) if self.arrays[at].is_plain() => Some(&self.arrays[at].values),
+                Place::Array(at) => self.arrays[at].plain(),
                 Place::Digital(at) => Some(&self.digital[at]),
-                Place::Array(_) => None,
             },
             _ => None,
         }
@@ -256,15 +346,12 @@ impl Tile {
         sum.resize(self.rows * self.columns, 0.0);
         let mut first = true;
         for term in self.plan.weight.iter().filter(|term| term.factor != 0.0) {
-            let mut add = |value: &dyn Fn(usize) -> f32| {
-                for (at, s) in sum.iter_mut().enumerate() {
-                    let v = term.factor * value(at);
-                    *s = if first { v } else { *s + v };
-                }
-            };
             match term.place {
-                Place::Array(at) => add(&|i| self.arrays[at].seen(i)),
-                Place::Digital(at) => add(&|i| self.digital[at][i]),
+                Place::Digital(at) => add_term(&mut sum, first, term.factor, |i| self.digital[at][i]),
+                Place::Array(at) => match self.arrays[at].plain() {
+                    Some(values) => add_term(&mut sum, first, term.factor, |i| values[i]),
+                    None => add_term(&mut sum, first, term.factor, |i| self.arrays[at].seen(i)),
+                },
             }
             first = false;
         }
@@ -281,15 +368,15 @@ impl Tile {
     /// Puts `w` (divided by its factor, clipped to each cell's bounds) into the last term of the weight and zero into all else.
     pub fn set_weights(&mut self, w: &[f32]) -> Result<()> {
         check_matrix("weights", w, self.rows, self.columns)?;
-        self.arrays.iter_mut().for_each(|array| array.fill(0.0));
+        let operation = self.operation();
+        self.arrays.iter_mut().for_each(|array| array.clear(operation));
         self.digital.iter_mut().for_each(|matrix| matrix.fill(0.0));
         let last = self.plan.weight[self.plan.weight.len() - 1];
-        let scaled = w.iter().map(|w| w / last.factor);
+        let scaled: Vec<f32> = w.iter().map(|w| w / last.factor).collect();
         match last.place {
-            Place::Array(at) => self.arrays[at].set(scaled),
-            Place::Digital(at) => self.digital[at] = scaled.collect(),
+            Place::Array(at) => self.arrays[at].set(&scaled, operation),
+            Place::Digital(at) => self.digital[at] = scaled,
         }
-        self.composite_is_fresh = false;
         Ok(())
     }
 
@@ -305,12 +392,25 @@ impl Tile {
     pub fn set_matrix(&mut self, name: &str, w: &[f32]) -> Result<()> {
         let place = self.plan.place("array", name)?;
         check_matrix(name, w, self.rows, self.columns)?;
+        let operation = self.operation();
         match place {
-            Place::Array(at) => self.arrays[at].set(w.iter().copied()),
+            Place::Array(at) => self.arrays[at].set(w, operation),
             Place::Digital(at) => self.digital[at].copy_from_slice(w),
         }
-        self.composite_is_fresh = false;
         Ok(())
+    }
+
+    /// The persistent weights of an array, which write noise hides.
+    pub fn hidden(&self, array: &str) -> Result<Vec<f32>> {
+        Ok(self.arrays[self.array(array)?].hidden())
+    }
+
+    /// Sets them, clipped to each cell's bounds; what is seen stays until the cell changes.
+    pub fn set_hidden(&mut self, array: &str, w: &[f32]) -> Result<()> {
+        let at = self.array(array)?;
+        check_matrix(array, w, self.rows, self.columns)?;
+        self.composite_is_fresh = false;
+        self.arrays[at].set_hidden(w)
     }
 
     fn array(&self, name: &str) -> Result<usize> {
@@ -323,9 +423,19 @@ impl Tile {
         }
     }
 
-    /// The device of an array.
-    pub fn device(&self, name: &str) -> Result<&Device> {
-        Ok(&self.arrays[self.array(name)?].device)
+    /// Mean change of an array's weight by a pulse at zero.
+    pub fn granularity(&self, array: &str) -> Result<f64> {
+        Ok(self.arrays[self.array(array)?].granularity())
+    }
+
+    /// The nominal range of an array's weight in units of that.
+    pub fn n_states(&self, array: &str) -> Result<f64> {
+        Ok(self.arrays[self.array(array)?].n_states())
+    }
+
+    /// Names of the per-cell parameters of an array; those of cells of several devices begin with the device's number.
+    pub fn parameter_names(&self, array: &str) -> Result<Vec<String>> {
+        Ok(self.arrays[self.array(array)?].parameter_names())
     }
 
     /// A copy of a per-cell parameter of an array.
@@ -341,27 +451,38 @@ impl Tile {
     }
 }
 
+/// Names of the running means of noise management.
+const AVERAGED: [&str; 2] = ["forward.average_abs_max", "backward.average_abs_max"];
+
+/// `sum <- sum + factor * value`, or that alone if it is the first term.
+fn add_term(sum: &mut [f32], first: bool, factor: f32, value: impl Fn(usize) -> f32) {
+    for (at, s) in sum.iter_mut().enumerate() {
+        let v = factor * value(at);
+        *s = if first { v } else { *s + v };
+    }
+}
+
 /// Saved state.
 impl Tile {
+    /// The running means of the peripheries that have one.
+    fn averaged(&self) -> Vec<(&'static str, f32)> {
+        let managed = [&self.forward, &self.backward].map(|io| io.noise_management == NoiseManagement::AverageAbsMax);
+        (0..2).filter(|side| managed[*side]).map(|side| (AVERAGED[side], self.means[side])).collect()
+    }
+
     /// Everything needed to go on bit for bit, by name.
     pub fn state(&self) -> Vec<(String, State)> {
         let mut state = Vec::new();
-        for array in &self.arrays {
-            state.push((format!("{}.values", array.name), State::Values(array.values.clone())));
-            for (name, plane) in array.device.parameter_names().iter().zip(&array.cells.planes) {
-                let values = match plane {
-                    crate::device::Plane::Uniform(v) => vec![*v],
-                    crate::device::Plane::Dense(values) => values.clone(),
-                };
-                state.push((format!("{}.{name}", array.name), State::Values(values)));
-            }
-        }
+        self.arrays.iter().for_each(|array| state.extend(array.state()));
         for (name, matrix) in self.plan.digital.iter().zip(&self.digital) {
             state.push((format!("{name}.values"), State::Values(matrix.clone())));
         }
+        for (name, mean) in self.averaged() {
+            state.push((name.into(), State::Values(vec![mean])));
+        }
         let mut counts = vec![self.counters.vectors, self.counters.batches];
         counts.extend(self.products);
-        counts.push(self.batch_ends);
+        counts.extend([self.batch_ends, self.operations]);
         for transfer in &self.counters.transfers {
             counts.extend([transfer.pointer, transfer.events, transfer.since]);
         }
@@ -371,34 +492,38 @@ impl Tile {
 
     /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
     pub fn load_state(&mut self, mut state: Vec<(String, State)>) -> Result<()> {
-        let mut take = |name: &str| {
-            let at = state.iter().position(|(n, _)| n == name);
-            at.map(|at| state.swap_remove(at).1).ok_or_else(|| Error::new(format!("state.{name}"), "is missing"))
-        };
-        let mut values = |name: &str| match take(name)? {
-            State::Values(values) => Ok(values),
-            State::Counts(_) => Err(Error::new(format!("state.{name}"), "holds counters, allowed: float32 values")),
-        };
+        let mut take = |name: &str| state.iter().position(|(n, _)| n == name).map(|at| state.swap_remove(at).1);
         let mut next = self.clone();
         for array in &mut next.arrays {
-            let stored = values(&format!("{}.values", array.name))?;
-            let names = array.device.parameter_names();
-            let planes: Result<Vec<_>> = names.iter().map(|name| values(&format!("{}.{name}", array.name))).collect();
-            array.restore(stored, planes?).map_err(|e| e.within("state"))?;
+            array.restore(&mut take)?;
         }
+        let missing = |name: &str| Error::new(format!("state.{name}"), "is missing");
+        let mut values = |name: &str| match take(name) {
+            Some(State::Values(values)) => Ok(values),
+            Some(State::Counts(_)) => Err(Error::new(format!("state.{name}"), "holds counters, allowed: float32 values")),
+            None => Err(missing(name)),
+        };
         for (name, matrix) in self.plan.digital.iter().zip(&mut next.digital) {
             let stored = values(&format!("{name}.values"))?;
             check_matrix(name, &stored, self.rows, self.columns).map_err(|e| e.within("state"))?;
             *matrix = stored;
         }
-        let expected = 6 + 3 * self.counters.transfers.len();
-        match take("counters")? {
+        for (name, _) in self.averaged() {
+            let mean = values(name)?;
+            match mean[..] {
+                [mean] if mean >= 0.0 && mean.is_finite() => next.means[usize::from(name == AVERAGED[1])] = mean,
+                _ => return Err(Error::value(&format!("state.{name}"), format_args!("{mean:?}"), "one number >= 0, finite")),
+            }
+        }
+        let expected = 7 + 3 * self.counters.transfers.len();
+        match take("counters").ok_or_else(|| missing("counters"))? {
             State::Counts(counts) if counts.len() == expected => {
                 (next.counters.vectors, next.counters.batches) = (counts[0], counts[1]);
                 next.products.copy_from_slice(&counts[2..5]);
-                next.batch_ends = counts[5];
-                for (transfer, counts) in next.counters.transfers.iter_mut().zip(counts[6..].chunks_exact(3)) {
-                    *transfer = TransferCounters { pointer: counts[0] % self.columns as u64, events: counts[1], since: counts[2] };
+                (next.batch_ends, next.operations) = (counts[5], counts[6]);
+                let lines = self.plan.transfers.iter().map(|t| if t.axis == Axis::Columns { self.columns } else { self.rows });
+                for ((transfer, lines), counts) in next.counters.transfers.iter_mut().zip(lines).zip(counts[7..].chunks_exact(3)) {
+                    *transfer = TransferCounters { pointer: counts[0] % lines as u64, events: counts[1], since: counts[2] };
                 }
             }
             _ => return Err(Error::new("state.counters", format!("is not what this tile has, allowed: {expected} counts"))),

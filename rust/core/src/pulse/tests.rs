@@ -1,0 +1,208 @@
+//! Jobs that no plan of one crossbar asks for: routes, vectors not taken, hints; and what is counted.
+
+use super::*;
+use crate::device::Device;
+use crate::fields::Value;
+use crate::pool::{Machine, Pool};
+use crate::rng::{Key, Use};
+use crate::simd::Isa;
+use crate::tile::crossbar::Crossbar;
+
+const TYPES: [&str; 8] =
+    ["stochastic", "mean_count", "deterministic_implicit", "pulsed", "analog_update", "random_increment", "none_with_device", "none"];
+const SHAPE: [usize; 2] = [5, 37];
+const VECTORS: usize = 4;
+
+fn map(settings: &[(&str, Value)]) -> Value {
+    Value::Map(settings.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
+}
+
+fn pulses(pulse_type: &str, increment: &str) -> PulseTrain {
+    let text = |name: &str| Value::Text(name.into());
+    let settings = map(&[("pulse_type", text(pulse_type)), ("increment", text(increment)), ("desired_bl", Value::Real(40.0))]);
+    Fields::new("pulses", settings).and_then(PulseTrain::new).unwrap()
+}
+
+/// A crossbar of cells that are all alike.
+fn crossbar(model: &str, noise: f64) -> Crossbar {
+    let settings = [("model", Value::Text(model.into())), ("dw_min", Value::Real(1.0 / 1024.0)), ("dw_min_std", Value::Real(noise))];
+    Crossbar::new(Device::new(map(&settings)).unwrap(), SHAPE, Key(1), Key(2), false)
+}
+
+fn numbers(key: u64, n: usize) -> Vec<f32> {
+    (0..n as u32).map(|i| Key(key).normal(i, 0)).collect()
+}
+
+fn keys(crossbar: &Crossbar) -> Vec<Keys> {
+    (0..VECTORS as u64).map(|b| Keys { x: crossbar.run.of(Use::TrainX).child(b), d: crossbar.run.of(Use::TrainD).child(b) }).collect()
+}
+
+/// What an update left, and its tally.
+fn run(model: &str, noise: f64, pulses: &PulseTrain, jobs: &[Job]) -> (Vec<f32>, Tally) {
+    let pool = Pool::new(1).unwrap();
+    let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
+    let mut crossbar = crossbar(model, noise);
+    let mut tally = Tally { n: vec![0; crossbar.values.len()], up: Some(vec![0; crossbar.values.len()]) };
+    for job in jobs {
+        update(machine, &mut crossbar, pulses, job, Some(&mut tally));
+    }
+    (crossbar.values, tally)
+}
+
+/// The job of these tests, to be varied.
+struct Input {
+    x: Vec<f32>,
+    d: Vec<f32>,
+    keys: Vec<Keys>,
+}
+
+impl Input {
+    fn new() -> Self {
+        let [rows, columns] = SHAPE;
+        Self { x: numbers(1, VECTORS * columns), d: numbers(2, VECTORS * rows), keys: keys(&crossbar("ConstantStep", 0.0)) }
+    }
+
+    fn job(&self) -> Job<'_> {
+        self.part(0..VECTORS)
+    }
+
+    fn part(&self, b: std::ops::Range<usize>) -> Job<'_> {
+        let [rows, columns] = SHAPE;
+        Job {
+            x: &self.x[b.start * columns..b.end * columns],
+            d: &self.d[b.start * rows..b.end * rows],
+            rate: 0.01,
+            granularity: 1.0 / 1024.0,
+            keys: &self.keys[b],
+            noise: Key(3),
+            takes: None,
+            route: Route::Both,
+            column: None,
+            row: None,
+        }
+    }
+}
+
+/// Every type, its increments one by one or summed, with either sign of the rate.
+fn each_type(test: impl Fn(&PulseTrain, f64, &str)) {
+    for pulse_type in TYPES {
+        for increment in ["sample", "batch"] {
+            for rate in [0.01, -0.01] {
+                test(&pulses(pulse_type, increment), rate, &format!("{pulse_type}, {increment}, rate {rate}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn routes_divide_an_update() {
+    let input = Input::new();
+    each_type(|pulses, rate, what| {
+        let [both, up, down] = [Route::Both, Route::Up, Route::DownAsUp].map(|route| {
+            // One vector: a cell moves by exact multiples of a step, or by one increment.
+            run("ConstantStep", 0.0, pulses, &[Job { rate, route, ..input.part(1..2) }])
+        });
+        for at in 0..both.0.len() {
+            assert_eq!(both.0[at], up.0[at] - down.0[at], "{what}");
+            assert!(up.0[at] >= 0.0 && down.0[at] >= 0.0 && (up.0[at] == 0.0 || down.0[at] == 0.0), "{what}");
+        }
+        for one in [&up, &down] {
+            assert_eq!(Some(&one.1.n), one.1.up.as_ref(), "{what}");
+            assert!(one.0.iter().filter(|v| **v > 0.0).count() > 30, "{what}");
+        }
+        assert_eq!(both.1.up, up.1.up, "{what}");
+        let sum: Vec<_> = up.1.n.iter().zip(&down.1.n).map(|(a, b)| a + b).collect();
+        assert_eq!(both.1.n, sum, "{what}");
+    });
+}
+
+#[test]
+fn routes_of_many_vectors_are_those_of_one_after_the_other() {
+    let input = Input::new();
+    each_type(|pulses, rate, what| {
+        if pulses.whole_batch && pulses.words(1) == 0 {
+            return;
+        }
+        for route in [Route::Up, Route::DownAsUp] {
+            let whole = run("SoftBounds", 0.3, pulses, &[Job { rate, route, ..input.job() }]);
+            let parts: Vec<_> = (0..VECTORS).map(|b| Job { rate, route, ..input.part(b..b + 1) }).collect();
+            let parts = run("SoftBounds", 0.3, pulses, &parts);
+            assert_eq!((whole.0, whole.1.n), (parts.0, parts.1.n), "{what}, {route:?}");
+        }
+    });
+}
+
+#[test]
+fn vectors_that_are_not_taken_leave_no_trace() {
+    let input = Input::new();
+    let taken = Input {
+        x: [input.part(0..1).x, input.part(2..4).x].concat(),
+        d: [input.part(0..1).d, input.part(2..4).d].concat(),
+        keys: vec![input.keys[0], input.keys[2], input.keys[3]],
+    };
+    each_type(|pulses, rate, what| {
+        let takes = Some(&[true, false, true, true][..]);
+        let some = run("SoftBounds", 0.3, pulses, &[Job { rate, takes, ..input.job() }]);
+        let alone = run("SoftBounds", 0.3, pulses, &[Job { rate, ..taken.part(0..3) }]);
+        assert_eq!((some.0, some.1.n, some.1.up), (alone.0, alone.1.n, alone.1.up), "{what}");
+        let none = run("SoftBounds", 0.3, pulses, &[Job { rate, takes: Some(&[false; VECTORS]), ..input.job() }]);
+        assert_eq!((none.0, none.1.n), (vec![0.0; 5 * 37], vec![0; 5 * 37]), "{what}");
+    });
+}
+
+#[test]
+fn hints_change_nothing() {
+    let [rows, columns] = SHAPE;
+    let mut input = Input::new();
+    let full = Input::new();
+    input.x.iter_mut().enumerate().for_each(|(at, x)| *x = if at % columns == 34 { *x } else { 0.0 });
+    let mut turned = Input::new();
+    turned.d.iter_mut().enumerate().for_each(|(at, d)| *d = if at % rows == 3 { *d } else { 0.0 });
+    each_type(|pulses, rate, what| {
+        for route in [Route::Both, Route::Up, Route::DownAsUp] {
+            // Something happened before, so that ordinals do not start at 0.
+            let pairs = [
+                (Job { rate, route, column: Some(34), ..input.job() }, Job { rate, route, ..input.job() }),
+                (Job { rate, route, row: Some(3), ..turned.job() }, Job { rate, route, ..turned.job() }),
+            ];
+            for (hinted, plain) in pairs {
+                let [hinted, plain] = [hinted, plain].map(|job| run("SoftBounds", 0.3, pulses, &[full.job(), job]));
+                assert_eq!((hinted.0, hinted.1.n, hinted.1.up), (plain.0, plain.1.n, plain.1.up), "{what}, {route:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tally_counts_pulses_of_either_sign() {
+    let input = Input::new();
+    each_type(|pulses, rate, what| {
+        let (values, tally) = run("ConstantStep", 0.0, pulses, &[Job { rate, ..input.job() }]);
+        let ups = tally.up.unwrap();
+        assert!(ups.iter().zip(&tally.n).all(|(up, n)| up <= n) && ups.iter().any(|up| *up > 0), "{what}");
+        let counted = !matches!(
+            pulses.pulse_type,
+            PulseType::AnalogUpdate | PulseType::RandomIncrement | PulseType::NoneWithDevice | PulseType::None
+        );
+        let goes = if pulses.whole_batch && pulses.words(1) == 0 { 1 } else { VECTORS as u32 };
+        for at in 0..values.len() {
+            if counted {
+                assert_eq!(values[at] * 1024.0, 2.0 * ups[at] as f32 - tally.n[at] as f32, "{what}");
+            } else {
+                assert!(tally.n[at] <= goes, "{what}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tally_changes_nothing() {
+    let input = Input::new();
+    each_type(|pulses, rate, what| {
+        let counted = run("SoftBounds", 0.3, pulses, &[Job { rate, ..input.job() }]);
+        let pool = Pool::new(1).unwrap();
+        let mut crossbar = crossbar("SoftBounds", 0.3);
+        update(Machine { isa: Isa::Portable, pool: &pool }, &mut crossbar, pulses, &Job { rate, ..input.job() }, None);
+        assert_eq!(crossbar.values, counted.0, "{what}");
+    });
+}
