@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .devices import Device
-from .pulses import PulseTrain
 from .seeds import Seeds
 from .tile import Tile
 
@@ -18,8 +17,6 @@ __all__ = ["cell", "drawn_response", "mean", "noise_free", "pulse_train"]
 
 Floats = NDArray[np.float64]
 
-# One slot on every line, and rates so high that each line fires: exactly one pulse.
-_ONE_PULSE = PulseTrain(desired_bl=1, update_management=False, update_bl_management=False)
 _NOISE = "dw_min_std", "dw_min_std_add", "dw_min_std_slope", "write_noise_std", "diffusion", "reset_std"
 
 
@@ -61,7 +58,7 @@ def cell(
     rows, columns = (at[0] + 1, at[1] + 1) if shape is None else shape
     if not (0 <= at[0] < rows and 0 <= at[1] < columns):
         raise ValueError(f"cell must be within the {rows} x {columns} cells, from 0,0 on, got {at[0]},{at[1]}")
-    return Tile(rows, columns, device=device, pulses=_ONE_PULSE, seed=seed), at
+    return Tile(rows, columns, device=device, seed=seed), at
 
 
 def drawn_response(tile: Tile, at: tuple[int, int], w: Sequence[float]) -> tuple[Floats, Floats, Floats]:
@@ -109,6 +106,6 @@ def _zeroed(device: Device, names: list[str]) -> Device:
 
 
 def _pulse(tile: Tile, at: tuple[int, int], sign: int) -> None:
-    x, d = np.zeros(tile.d_in, np.float32), np.zeros(tile.d_out, np.float32)
-    x[at[1]], d[at[0]] = 1, -sign
-    tile.update(x, d, lr=4 * tile.granularity())
+    counts = np.zeros((tile.d_out, tile.d_in), np.int64)
+    counts[at] = sign
+    tile.arrays["weight"].pulse(counts)

@@ -6,13 +6,12 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
+from .. import presets
 from .._record import Registry, as_str, nearest, settings
 from ..algorithms import algorithms
-from ..devices import Device, models
+from ..devices import Cell, Device, models
 from ._check import ConfigError, Table, choice, place_of, table_of
 
 
@@ -24,7 +23,9 @@ def device_of(text: str) -> Device:
     >>> device_of("SoftBounds(dw_min=0.002, w_min=-0.5)")
     SoftBounds(dw_min=0.002, w_min=-0.5)
     """
-    made: Device = _named(models, _call(text), _presets(Device), "device")
+    made = _one_device(text, "device")
+    if not isinstance(made, Device):
+        raise ValueError(f"{type(made).__name__} is a cell of several devices, and one device is needed here")
     return made
 
 
@@ -33,7 +34,11 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: encode(each) for name, each in value.items()}
     registry: Registry[Any] = (
-        models if isinstance(value, Device) else settings if type(value).__name__ in settings.names() else algorithms
+        models
+        if isinstance(value, Device | Cell)
+        else settings
+        if type(value).__name__ in settings.names()
+        else algorithms
     )
     return _without_none(registry.encode(value))
 
@@ -47,17 +52,14 @@ def _without_none(table: Any) -> Any:
 
 def configuration_of(name: Any) -> Table:
     """The settings of a device with an algorithm in og.presets."""
-    names: tuple[str, ...] = ()
-    if find_spec("ohmgrad.presets"):
-        module = import_module("ohmgrad.presets")
-        names = module.configurations()
-        if name in names:
-            return dict(getattr(module, name)())
-    raise ConfigError(f"unknown preset {name!r}; known: {', '.join(names) or 'none'}{nearest(name, names)}")
+    names = presets.configurations()
+    if name not in names:
+        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(names)}{nearest(name, names)}")
+    return dict(getattr(presets, name)())
 
 
 def _call(text: str) -> Table:
-    """``Name`` or ``Name(field=literal, ...)`` as a table."""
+    """``Name`` or ``Name(field=literal, ...)`` as a table; a literal may be such a thing again."""
     if re.fullmatch(r"[\w-]+", text.strip()):
         return {"type": text.strip()}
     try:
@@ -66,40 +68,49 @@ def _call(text: str) -> Table:
         call = None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
         raise ValueError(f"a device or an algorithm is written like SoftBounds(dw_min=0.002, w_max=1), got {text!r}")
-    made: Table = {}
-    for setting in call.keywords:
-        try:
-            if setting.arg is None:
-                raise ValueError
-            made[setting.arg] = ast.literal_eval(setting.value)
-        except ValueError:
-            raise ValueError(f"settings are plain numbers, True, False, lists or texts, got {text!r}") from None
-    return made | {"type": call.func.id}
+    try:
+        made: Table = _literal(call)
+    except (ValueError, RecursionError):
+        raise ValueError(f"settings are plain numbers, True, False, lists or texts, got {text!r}") from None
+    return made
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(each) for each in node.elts]
+    if isinstance(node, ast.Name):
+        return {"type": node.id}
+    if not isinstance(node, ast.Call):
+        return ast.literal_eval(node)
+    names = [setting.arg for setting in node.keywords]
+    if not isinstance(node.func, ast.Name) or node.args or None in names:
+        raise ValueError
+    return {"type": node.func.id} | {str(s.arg): _literal(s.value) for s in node.keywords}
 
 
 def _presets(kind: type[Any]) -> dict[str, Callable[..., Any]]:
-    """Functions that make settings of a kind by name: class methods of the kind, and those of og.presets."""
+    """Functions that make settings of a kind by name: class methods of the kind; for devices, those of og.presets."""
     made = {name: getattr(kind, name) for name, method in vars(kind).items() if isinstance(method, classmethod)}
-    if kind is Device and find_spec("ohmgrad.presets"):
-        module = import_module("ohmgrad.presets")
-        made |= {name: f for name in module.__all__ if isinstance((f := getattr(module, name))(), Device)}
+    if kind is Device:
+        made |= {name: f for name in presets.__all__ if isinstance((f := getattr(presets, name))(), Device)}
     return {name: f for name, f in made.items() if not name.startswith("_")}
 
 
-def _named(registry: Registry[Any], table: Table, presets: Mapping[str, Callable[..., Any]], place: str) -> Any:
+def _named(registry: Registry[Any], table: Table, makers: Mapping[str, Callable[..., Any]], place: str) -> Any:
     """What a table with ``type`` or ``preset`` describes; in either, a preset's name is as good as a class's."""
     name = table.pop("preset", None) or table.pop("type", None)
-    if isinstance(name, str) and name in presets:
-        return presets[name](**_nested(type(presets[name]()), table, place))
+    if isinstance(name, str) and name in makers:
+        return makers[name](**_nested(type(makers[name]()), table, place))
     if not isinstance(name, str) or name not in registry.names():
-        known = [*registry.names(), *presets]
+        known = [*registry.names(), *makers]
         raise ValueError(f"unknown {registry.kind} {name!r}; known: {', '.join(known)}{nearest(name, known)}")
     return registry.decode({"type": name} | _nested(registry[name], table, place))
 
 
 def _nested(cls: type[Any], table: Table, place: str) -> Table:
     """The fields of a class, those that are settings themselves made from their tables."""
-    made, names = {}, [f.name for f in fields(cls) if f.init]
+    made: Table = {}
+    names = [f.name for f in fields(cls) if f.init]
     for key, value in table.items():
         if key not in names:
             raise ValueError(
@@ -107,9 +118,16 @@ def _nested(cls: type[Any], table: Table, place: str) -> Table:
             )
         annotation = next(str(f.type) for f in fields(cls) if f.name == key)
         kind = next((name for name in settings.names() if re.search(rf"\b{name}\b", annotation)), None)
-        made[key] = (
-            value if kind is None or not isinstance(value, str | Mapping) else _setting(kind, value, f"{place}.{key}")
-        )
+        if "Device" in annotation:
+            made[key] = (
+                tuple(_one_device(each, f"{place}.{key}[{i}]") for i, each in enumerate(value))
+                if isinstance(value, list)
+                else _one_device(value, f"{place}.{key}")
+            )
+        elif kind is not None and isinstance(value, str | Mapping):
+            made[key] = _setting(kind, value, f"{place}.{key}")
+        else:
+            made[key] = value
     return made
 
 
@@ -118,25 +136,25 @@ def _setting(kind: str, value: Any, place: str) -> Any:
     with place_of(place):
         cls = settings[kind]
         table = {"preset": value} if isinstance(value, str) else table_of(place, value)
-        presets = _presets(cls)
+        makers = _presets(cls)
         if "preset" in table:
-            name = choice(f"{place}.preset", table.pop("preset"), list(presets))
-            return presets[name](**_nested(cls, table, place))
+            name = choice(f"{place}.preset", table.pop("preset"), list(makers))
+            return makers[name](**_nested(cls, table, place))
         if as_str("type", table.pop("type", kind)) != kind:
             raise ValueError(f"type must be {kind!r}")
         return cls(**_nested(cls, table, place))
 
 
-def _one_device(value: Any, place: str) -> Device:
+def _one_device(value: Any, place: str) -> Device | Cell:
     with place_of(place):
         table = _call(value) if isinstance(value, str) else table_of(place, value)
         if not {"type", "preset"} & set(table):
             raise ValueError("type is missing, such as type = 'SoftBounds'")
-        made: Device = _named(models, table, _presets(Device), place)
+        made: Device | Cell = _named(models, table, _presets(Device), place)
         return made
 
 
-def _device(value: Any, place: str) -> Device | dict[str, Device]:
+def _device(value: Any, place: str) -> Device | Cell | dict[str, Device | Cell]:
     per_array = isinstance(value, Mapping) and value and not {"type", "preset"} & set(value)
     if per_array and all(isinstance(each, str | Mapping) for each in value.values()):
         return {name: _one_device(each, f"{place}.{name}") for name, each in value.items()}
