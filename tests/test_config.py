@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -361,3 +363,16 @@ def test_presets_of_devices_can_be_said():
     assert (run.settings["device"], run.settings["algorithm"]) == (og.presets.ecram(), og.ResidualLearning())
     with pytest.raises(ConfigError, match=r"unknown preset 'tiki_taka_ecam'; .*; did you mean 'tiki_taka_ecram'\?$"):
         parse(LAYERS | {"preset": "tiki_taka_ecam"})
+
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = {
+    "module": textwrap.dedent(config.__doc__.partition("\n\n")[2].partition("\n\nA layer may")[0]),
+    "README": re.findall(r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)[0],
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_what_the_documents_show_can_be_said(name):
+    run = parse(tomllib.loads(BLOCKS[name]))
+    assert parse(tomllib.loads(to_toml(run.tables))).tables == run.tables
