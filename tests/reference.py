@@ -692,8 +692,10 @@ class Crossbar:
     def normals(self, key: int, n: int = 0) -> Floats:
         """Normal `(column, n)` of stream `row` below `key`, for every cell."""
         rows, columns = self.values.shape
-        z = [normals(child(key, row), count(columns), np.full(columns, n, U)) for row in range(rows)]
-        return np.array(z, F)
+        z = np.zeros((rows, columns), F)
+        for row in range(rows):
+            z[row] = normals(child(key, row), count(columns), np.full(columns, n, U))
+        return z
 
     def diffused(self, w: Floats, key: int) -> Floats:
         """One step of the random walk."""

@@ -239,7 +239,7 @@ LAYERS: dict[str, Any] = {"model": {"layers": ["linear 10"]}}
             LAYERS | {"algorithm": {"type": "TikiTaka", "transfer_io": 3}},
             "[algorithm] transfer_io must be a IO or None",
         ),
-        (LAYERS | {"io": "kitt"}, "[io.preset] must be one of kit, paper, .*got 'kitt'; did you mean 'kit'?"),
+        (LAYERS | {"io": "kitt"}, "[io.preset] must be one of kit.*got 'kitt'; did you mean 'kit'?"),
         (LAYERS | {"io": {"type": "PulseTrain"}}, "[io] type must be 'IO'"),
         (LAYERS | {"io": {"out_noise": -1}}, "[io] .*out_noise"),
         (LAYERS | {"pulses": {"pulse_type": "magic"}}, "[pulses] .*pulse_type"),
