@@ -1,21 +1,26 @@
-"""The command line and the demo behind it."""
+"""The command line, and the demo behind one of its commands."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import ohmgrad as og
-from ohmgrad import _core, cli, demo
-from ohmgrad.cli import device_of, main
+from ohmgrad import _core, curves, demo
+from ohmgrad.cli import main
+from ohmgrad.config import device_of
 
 SMALL = ["--algorithms", "digital,residual", "--lr", "0.1,0.05", "--seeds", "2", "--epochs", "2"]
 
@@ -55,17 +60,18 @@ def test_a_device_is_read_from_text(spec, device):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("", "a device is written like"),
-        ("SoftBounds(", "a device is written like"),
-        ("SoftBounds(1)", "a device is written like"),
-        ("(lambda: 1)()", "a device is written like"),
-        ("os.system('false')", "a device is written like"),
+        ("", "is written like"),
+        ("soft-bounds", "unknown device 'soft-bounds'; .*did you mean 'SoftBounds'"),
+        ("SoftBounds(", "is written like"),
+        ("SoftBounds(1)", "is written like"),
+        ("(lambda: 1)()", "is written like"),
+        ("os.system('false')", "is written like"),
         ("SoftBounds(dw_min=__import__('os'))", "plain numbers"),
         ("SoftBounds(**{'dw_min': 1})", "plain numbers"),
         ("Imaginary(dw_min=1)", "unknown device 'Imaginary'; known: .*SoftBounds"),
         ("SoftBounds(dwmin=1)", "no field 'dwmin'"),
         ("SoftBounds(dw_min=-1)", "dw_min"),
-        ("(" * 5000, "a device is written like"),
+        ("(" * 5000, "is written like"),
     ],
 )
 def test_other_text_is_refused(spec, message):
@@ -147,7 +153,7 @@ def test_the_demo_takes_a_device(tmp_path):
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr("ohmgrad.cli._demo.find_spec", lambda name: None)
     options = ["--algorithms", "digital", "--lr", "0.1", "--seeds", "1", "--epochs", "1"]
     result = run("demo", *options, "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
@@ -207,3 +213,256 @@ def ends(group: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+# ---- train
+
+RUN = """
+device = "SoftBounds(dw_min=0.005, dw_min_std=0.3, w_max=0.6, w_min=-0.6)"
+io = "kit"
+
+[model]
+layers = ["linear 10"]
+
+[train]
+epochs = 2
+lr = 0.2
+"""
+RESULTS = ["checkpoint.safetensors", "history.jsonl", "model.safetensors", "run.toml"]
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """A description of a run in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(RUN)
+    return tmp_path
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_train_leaves_a_model_and_all_that_made_it(described):
+    result = run("train", "run.toml", "--out", "a/b")
+    assert result.exit_code == 0, result.output
+    assert sorted(os.listdir("a/b")) == RESULTS
+    lines = [json.loads(line) for line in Path("a/b/history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert f"test accuracy {lines[1]['test_accuracy']:.2%}" in result.output
+    assert "epoch 2/2" in result.output
+    assert tomllib.loads(Path("a/b/run.toml").read_text())["train"]["lr"] == 0.2
+    # what it was made with makes it again, and so does Python
+    again = run("train", "a/b/run.toml", "--threads", "1")
+    assert again.exit_code == 0, again.output
+    assert contents("run") == contents("a/b")
+    model = og.nn.Sequential(og.nn.Linear(64, 10)).on(
+        og.devices.SoftBounds(dw_min=0.005, dw_min_std=0.3, w_max=0.6, w_min=-0.6), io=og.IO.kit()
+    )
+    og.fit(model, *og.data.digits(), epochs=2, batch_size=10, lr=0.2)
+    np.testing.assert_array_equal(og.load("run/model.safetensors")[0].weight, model[0].weight)
+    og.threads(_core.info()["cpus"])
+
+
+def test_a_run_is_resumed_or_started_over_only_if_told(described):
+    assert run("train", "run.toml", "--epochs", "3", "--out", "whole").exit_code == 0
+    assert run("train", "run.toml", "--epochs", "1", "--out", "parts").exit_code == 0
+    before = contents("parts")
+    for arguments, state in (([], "a finished run"), (["--epochs", "3"], "a finished run")):
+        result = run("train", "run.toml", *arguments, "--out", "parts")
+        assert (result.exit_code, contents("parts")) == (1, before)
+        assert result.output.startswith(f"Error: parts holds {state}: --resume goes on, --force starts over")
+    Path("parts/model.safetensors").unlink()
+    assert "an unfinished run" in run("train", "run.toml", "--out", "parts").output
+    result = run("train", "run.toml", "--epochs", "3", "--out", "parts", "--resume")
+    assert (result.exit_code, "resumed in epoch 2" in result.output) == (0, True)
+    assert contents("parts") == contents("whole")
+    # another run is not gone on with, and nothing is lost
+    result = run("train", "run.toml", "--lr", "0.1", "--epochs", "4", "--out", "parts", "--resume")
+    assert (result.exit_code, contents("parts")) == (1, contents("whole"))
+    assert result.output.splitlines()[-1].startswith("Error: parts/checkpoint.safetensors: another run: lr")
+    result = run("train", "run.toml", "--set", "train.batch_size=2000", "--out", "parts", "--force")
+    assert (result.exit_code, contents("parts")) == (1, contents("whole"))
+    assert run("train", "run.toml", "--epochs", "3", "--seed", "1", "--out", "parts", "--force").exit_code == 0
+    assert contents("parts")["model.safetensors"] != contents("whole")["model.safetensors"]
+    # there is nothing to go on from: it begins
+    assert run("train", "run.toml", "--epochs", "3", "--out", "new", "--resume").exit_code == 0
+    assert contents("new") == contents("whole")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing.toml"], 2, "'nothing.toml' does not exist"),
+        (["run.toml", "--set", "train.epoch=3"], 2, "run.toml: [train] unknown key 'epoch'; known: epochs"),
+        (["run.toml", "--set", "device={type='Softbound'}"], 2, "did you mean 'SoftBounds'?"),
+        (["run.toml", "--set", "lr"], 2, "a change is written like train.lr=0.1, got 'lr'"),
+        (["run.toml", "--epochs", "0"], 2, "0 is not in the range x>=1"),
+        (["run.toml", "--seed", "-1"], 2, "-1 is not in the range"),
+        (["run.toml", "--lr", "fast"], 2, "'fast' is not a valid float"),
+        (["run.toml", "--lr", "inf"], 2, "[train] lr must be"),
+        (["run.toml", "--resume", "--force"], 2, "give one of them"),
+        (["run.toml", "--set", "data={name='mnist', folder='x'}"], 1, "x: there is no train-images-idx3-ubyte"),
+        (["run.toml", "--set", "train.batch_size=2000"], 1, "batch_size must be at most the number of training vec"),
+        (["run.toml", "--set", 'model.layers=["linear 9"]'], 1, "there is a label 9, allowed: 0 to 8"),
+        (["run.toml", "--set", "train.loss=mse"], 1, ""),
+        (["run.toml", "--out", "run.toml/x"], 1, "run.toml"),
+        (["run.toml", "--out", "run.toml"], 2, "is a file"),
+    ],
+)
+def test_what_train_cannot_do_is_one_line(arguments, code, message, described):
+    result = run("train", *arguments)
+    assert (result.exit_code, result.output.count("Error: "), message in result.output) == (code, 1, True), (
+        result.output
+    )
+    assert result.output.splitlines()[-1].startswith("Error: ")
+    assert not list(Path().rglob("model.safetensors"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_keeps_a_checkpoint_that_training_goes_on_from(described):
+    code = "from ohmgrad.cli import main; main()"
+    command = [sys.executable, "-u", "-c", code, "train", "run.toml", "--out", "out"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("epoch 1/"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert rest.endswith("Stopped. --resume goes on from out/checkpoint.safetensors.\n")
+    assert "Traceback" not in rest
+    assert sorted(os.listdir("out")) == sorted(set(RESULTS) - {"model.safetensors"})
+    epochs = str(len(Path("out/history.jsonl").read_text().splitlines()) + 1)
+    for folder in ("out", "whole"):
+        result = run("train", "run.toml", "--epochs", epochs, "--out", folder, "--resume")
+        assert result.exit_code == 0, result.output
+    assert contents("out") == contents("whole")
+
+
+# ---- device
+
+
+def test_device_shows_facts_and_response():
+    result = run("device", "SoftBounds(dw_min=0.01, w_min=-0.5)", "--at=-0.5,0.25")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[:5] == [
+        "SoftBounds(dw_min=0.01, w_min=-0.5)",
+        "granularity      0.01",
+        "states           150",
+        "bounds           -0.5 to 1",
+        "symmetric point  0",
+    ]
+    assert [line.split() for line in lines[6:]] == [
+        ["w", "q_up", "q_down", "F", "G"],
+        ["-0.5", "1.5", "0", "0.75", "-0.75"],
+        ["0.25", "0.75", "1.5", "1.125", "0.375"],
+    ]
+
+
+def test_device_measures_the_cell_that_a_tile_has():
+    spec = "SoftBounds(dw_min=0.01, dw_min_dtod=0.3, w_max_dtod=0.2, w_min_dtod=0.2, dw_min_std=5, reference_std=0.1)"
+    result = run("device", spec, "--cell", "2,1", "--shape", "4,3", "--seed", "5", "--at=-0.2,0,0.3", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert told["settings"] == device_of(spec).describe()
+    tile = og.Tile(4, 3, device=device_of(spec), seed=5)
+    own = {name: float(values[2, 1]) for name, values in tile.arrays["weight"].parameters.items()}
+    assert told["cell"]["parameters"] == own
+    for row in told["cell"]["response"]:
+        v = row["w"] + own["reference"]
+        # differences of float32 weights below 1: rounded to 2^-24 each
+        assert row["up"] == pytest.approx(own["dw_up"] * (1 - v / own["w_max"]), abs=2**-22)
+        assert row["down"] == pytest.approx(own["dw_down"] * (1 - v / own["w_min"]), abs=2**-22)
+
+
+def test_device_draws_a_picture(tmp_path):
+    result = run("device", "PowStep(dw_min=0.05, dw_min_std=1)", "--picture", str(tmp_path / "device.png"))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "device.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["SoftBound"], 2, "did you mean 'SoftBounds'?"),
+        (["SoftBounds(dw_mim=1)"], 2, "did you mean 'dw_min'?"),
+        (["SoftBounds", "--cell", "1"], 2, "invalid literal"),
+        (
+            ["SoftBounds", "--cell", "2,0", "--shape", "2,2"],
+            1,
+            "cell must be within the 2 x 2 cells, from 0,0 on, got 2,0",
+        ),
+        (["SoftBounds", "--cell=-1,0"], 1, "cell must be within"),
+        (["SoftBounds", "--at", "nan"], 2, "weights must be finite"),
+        (["SoftBounds", "--picture", "no/folder/x.png"], 1, "no/folder"),
+    ],
+)
+def test_what_device_cannot_do_is_one_line(arguments, code, message):
+    result = run("device", *arguments)
+    assert (result.exit_code, message in result.output, result.output.count("\n")) == (code, True, 1), result.output
+
+
+def test_a_picture_needs_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setattr("ohmgrad.cli._device.find_spec", lambda name: None)
+    result = run("device", "SoftBounds", "--picture", str(tmp_path / "x.png"))
+    assert (result.exit_code, "pip install 'ohmgrad[plot]'" in result.output) == (1, True)
+
+
+def test_one_pulse_is_one_pulse():
+    """The measured response of the mean cell is the response function, for every model and at every weight."""
+    for name in set(og.devices.models.names()) - {"Tabulated", "PiecewiseStep"}:
+        device = og.devices.models.decode({"type": name})
+        low, high = device.bounds
+        w = [low + (high - low) * i / 8 for i in range(1, 8)]
+        tile, at = curves.cell(curves.mean(device))
+        taken, up, down = curves.drawn_response(tile, at, w)
+        np.testing.assert_allclose(taken, w, atol=2**-23 * max(-low, high))
+        scale = (device.q_up(w), device.q_down(w))
+        for measured, q in zip((up, down), scale, strict=True):
+            step = device.granularity if "dw_min" not in device.describe() else device.dw_min
+            # float32: the weights before and after are rounded, and so is the step
+            np.testing.assert_allclose(measured, step * q, rtol=1e-5, atol=2**-22 * max(-low, high), err_msg=name)
+
+
+# ---- all commands
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_what_the_shell_takes(shell):
+    result = run("completion", shell)
+    assert result.exit_code == 0, result.output
+    assert "_OHMGRAD_COMPLETE" in result.output
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=result.output, text=True, check=True, timeout=60)
+
+
+def test_completion_finds_commands():
+    environment = os.environ | {"_OHMGRAD_COMPLETE": "bash_complete", "COMP_WORDS": "ohmgrad t", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", "from ohmgrad.cli import main; main(prog_name='ohmgrad')"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "plain,train\n"
+
+
+def test_help_loads_neither_numpy_nor_rich():
+    code = """
+import sys
+from ohmgrad.cli import main
+try:
+    main(["train", "--help"])
+except SystemExit:
+    print(*sorted({"numpy", "rich", "matplotlib", "safetensors"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.endswith("\n\n") or done.stdout.splitlines()[-1] == ""
+
+
+def test_every_command_has_help():
+    assert sorted(main.commands) == ["completion", "demo", "device", "info", "train"]
+    for name in main.commands:
+        result = run(name, "--help")
+        assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)

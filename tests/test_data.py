@@ -169,6 +169,8 @@ def test_normalize_and_limit(tmp_path):
     for limit, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match=r"^limit must be"):
             mnist(tmp_path, limit=limit)
+    with pytest.raises(TypeError, match=r"^normalize must be True or False"):
+        mnist(tmp_path, normalize="no")
 
 
 def test_cifar_is_read_colour_by_colour(tmp_path):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import algorithms as algorithms
+    from . import config as config
     from . import curves as curves
     from . import data as data
     from . import devices as devices
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_MODULES = ("algorithms", "curves", "data", "devices", "nn", "presets", "response", "theory", "train")
+_MODULES = ("algorithms", "config", "curves", "data", "devices", "nn", "presets", "response", "theory", "train")
 _HOMES = {
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
@@ -66,6 +67,7 @@ __all__ = [
     "Tile",
     "__version__",
     "algorithms",
+    "config",
     "curves",
     "data",
     "devices",

@@ -39,6 +39,8 @@ class _Group(click.Group):
             sys.exit(error.exit_code)
         except click.ClickException as error:
             _end(error.format_message(), error.exit_code)
+        except KeyError as error:
+            _end(str(error.args[0]), 1)
         except (OSError, ValueError, TypeError, MemoryError) as error:
             _end(str(error) or type(error).__name__, 1)
         sys.exit(code if isinstance(code, int) else 0)

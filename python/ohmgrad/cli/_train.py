@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,11 @@ def train(
     if threads is not None:
         set_threads(threads)
     parts = described.parts()
-    model = described.model(parts["train"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = described.model(parts["train"])
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
     folder.mkdir(parents=True, exist_ok=True)
     start = files["checkpoint.safetensors"]
     begun = _Begin(files, config.to_toml(described.tables))

@@ -54,6 +54,7 @@ from ..devices import SoftBounds
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds
+from ..tile import Tile
 from ._check import ConfigError, Table, only_known, place_of, table_of
 from ._data import data_of
 from ._network import Layers, arguments_of, layers_of, seed_of, train_of
@@ -164,7 +165,7 @@ def parse(tables: Mapping[str, Any], folder: Path = Path()) -> RunConfig:
         seed_of("order", seeds["order"])
     on = inspect.signature(nn.Sequential.on).parameters
     defaults = {"device": SoftBounds(), "algorithm": AnalogSGD(), "io": IO(), "pulses": PulseTrain()}
-    objects = {
+    objects: Table = {
         name: decode(tables[name], name) if name in tables else preset.get(name, defaults.get(name))
         for name, decode in OBJECTS.items()
         if name in on
@@ -180,9 +181,18 @@ def parse(tables: Mapping[str, Any], folder: Path = Path()) -> RunConfig:
         "train": train,
         "seeds": seeds,
     }
+    # What does not fit together shows before the data are loaded.
     with place_of("model"):
-        # A network of the same settings on one input finds mistakes before the data are loaded.
-        nn.Sequential(nn.Linear(1, 1)).on(**objects, **given["model"], seed=seed)
+        nn.Linear(1, 1, **given["model"])
+    for position, (_, width, options) in enumerate(layers):
+        if width is not None and not options.get("digital"):
+            with place_of(f"model.layers[{position}]"):
+                Tile(1, 1, **(objects | {name: v for name, v in options.items() if name in OBJECTS}), seed=seed)
+    if "early_stop" in train:
+        measured = train["early_stop"]["metric"].rpartition("_")[0]
+        names = set(part) if part["name"] == "npz" else {"train", "test", *part}
+        if measured not in names & {"train", "test", "validation"}:
+            raise ConfigError(f"[train.early_stop] metric {train['early_stop']['metric']!r}: no such data, see [data]")
     return RunConfig(
         tables=complete,
         parts=loaded,

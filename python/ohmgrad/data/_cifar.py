@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from .._record import as_bool
 from ._dataset import Dataset, as_images, as_labels, cut
 from ._idx import read
 
@@ -103,5 +104,7 @@ def _parts(
             y.append(labels[column])
         images, targets = np.concatenate(x), np.concatenate(y)
         kept = cut(len(images), limit)
-        made.append(Dataset(as_images(images[:kept], 3, scales if normalize else None), targets[:kept]))
+        made.append(
+            Dataset(as_images(images[:kept], 3, scales if as_bool("normalize", normalize) else None), targets[:kept])
+        )
     return made[0], made[1]

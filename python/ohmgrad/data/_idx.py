@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._record import as_bool
 from ._dataset import Dataset, as_images, as_labels, cut
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -117,7 +118,9 @@ def _family(
             raise ValueError(f"{labels}: {len(y)} labels for the {len(x)} images of {images.name}")
         labelled = as_labels(labels, y, 10)
         rows = cut(len(x), limit)
-        parts.append(Dataset(as_images(x[:rows], 1, [scale] if normalize else None), labelled[:rows]))
+        parts.append(
+            Dataset(as_images(x[:rows], 1, [scale] if as_bool("normalize", normalize) else None), labelled[:rows])
+        )
     return parts[0], parts[1]
 
 
