@@ -450,8 +450,8 @@ class ShiftedLinear(Device):
 
         q_up = 1 - (w - shift) / tau_max        q_down = 1 - (w - shift) / tau_min        symmetric point shift
 
-    Bounds are ``shift + tau_min`` and ``shift + tau_max``; the steps of a cell with bounds of its own fall to zero
-    there, with the same slopes.
+    Bounds are ``shift + tau_min`` and ``shift + tau_max``; a cell with bounds of its own evaluates the response at its
+    normalised position, so that its steps fall to zero there.
     Fields: those of :class:`Device` (``mult_noise`` False), ``tau_max > 0``, ``tau_min < 0`` and ``shift`` from
     ``-tau_max`` to ``-tau_min``, so that zero is within the bounds. Granularity ``dw_min``, the step at ``shift``.
 
