@@ -636,6 +636,14 @@ def test_a_table_of_another_form_names_the_file(tmp_path: Path, text: str, messa
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_broken_table_names_the_file(tmp_path: Path) -> None:
+    whole = gzip.compress(b"text\n1 2\n0 1\n1 1\n1 1" * 9)
+    for data in (b"text", whole[:-9], whole[:20] + b"!!!!" + whole[24:], gzip.compress(b"\xff\xfe")):
+        (tmp_path / "dG_increasing.txt.gz").write_bytes(data)
+        with pytest.raises(ValueError, match=r"dG_increasing\.txt\.gz (is no table|has 0 rows)"):
+            devices.Tabulated.from_tables(tmp_path)
+
+
 # ---- reset targets, exponents of drift, stuck and perfect cells (section 2.4)
 
 

@@ -7,6 +7,7 @@ cumulative probabilities from 0 to 1, and ``m`` lines of ``n`` steps: the distri
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable
 from itertools import pairwise
 from math import isfinite
@@ -27,7 +28,7 @@ def read_steps(folder: Path, direction: str) -> Steps:
     try:
         text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
         rows = [[float(v) for v in line.replace(",", " ").split()] for line in text.splitlines()[1:] if line.strip()]
-    except (OSError, EOFError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise ValueError(f"{path} is no table of steps: {error}") from None
     if len(rows) < 4 or not all(isfinite(v) for row in rows for v in row):
         raise ValueError(f"{path} has {len(rows)} rows of numbers, allowed: 4 or more, finite")
