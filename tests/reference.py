@@ -473,7 +473,9 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
             return np.where(up, interpolate(device, "u_up", position), interpolate(device, "u_down", position))
         case "ShiftedLinear":
             room = np.where(up, cell["w_max"], cell["w_min"]) - v
-            return room * np.where(up, ONE / F(device["tau_max"]), ONE / F(device["tau_min"]))
+            high, low = device["tau_max"], device["tau_min"]
+            part = np.where(up, F((high - low) / high), F((high - low) / low))
+            return room * (inverse(cell["w_max"] - cell["w_min"]) * part)
         case "SaturatingExponential":
             span = inverse(cell["w_max"] - cell["w_min"])
             room = np.where(up, v - cell["w_max"], cell["w_min"] - v)

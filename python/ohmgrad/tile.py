@@ -92,7 +92,7 @@ class Array(Matrix):
 
     @property
     def persistent_weights(self) -> Floats:
-        """The weights behind write noise, ``[d_out, d_in]``: those that pulses move; without it the same as ``weights``.
+        """The weights behind write noise, ``[d_out, d_in]``: what pulses move; without it the same as ``weights``.
 
         A copy. Assigning a matrix sets them, clipped, while what is read stays until a cell is changed next; ValueError
         for cells of several devices.
