@@ -195,8 +195,8 @@ def io(**overrides: Any) -> IO:
 
 
 def _pcm_pair() -> OneSided:
-    # A pair without refresh ends with both devices full; the period is this package's choice.
-    return OneSided((pcm(), pcm()), refresh_every=100)
+    # A pair without refresh ends with both devices full; the peer looks once in a mini-batch, here vectors count.
+    return OneSided((pcm(), pcm()), refresh_every=10)
 
 
 _DEVICES: dict[str, Callable[..., Device | Cell]] = {
