@@ -473,7 +473,9 @@ def response(device: Settings, cell: dict[str, Floats], v: Floats, up: Switches)
             return np.where(up, interpolate(device, "u_up", position), interpolate(device, "u_down", position))
         case "ShiftedLinear":
             room = np.where(up, cell["w_max"], cell["w_min"]) - v
-            return room * np.where(up, ONE / F(device["tau_max"]), ONE / F(device["tau_min"]))
+            high, low = device["tau_max"], device["tau_min"]
+            part = np.where(up, F((high - low) / high), F((high - low) / low))
+            return room * (inverse(cell["w_max"] - cell["w_min"]) * part)
         case "SaturatingExponential":
             span = inverse(cell["w_max"] - cell["w_min"])
             room = np.where(up, v - cell["w_max"], cell["w_min"] - v)
@@ -692,8 +694,10 @@ class Crossbar:
     def normals(self, key: int, n: int = 0) -> Floats:
         """Normal `(column, n)` of stream `row` below `key`, for every cell."""
         rows, columns = self.values.shape
-        z = [normals(child(key, row), count(columns), np.full(columns, n, U)) for row in range(rows)]
-        return np.array(z, F)
+        z = np.zeros((rows, columns), F)
+        for row in range(rows):
+            z[row] = normals(child(key, row), count(columns), np.full(columns, n, U))
+        return z
 
     def diffused(self, w: Floats, key: int) -> Floats:
         """One step of the random walk."""

@@ -242,8 +242,8 @@ ROWS = [
     ),
     Row(
         name="ShiftedLinear",
-        q_up=lambda v, cell: (cell["w_max"] - v) / 0.5,
-        q_down=lambda v, cell: (v - cell["w_min"]) / 0.4,
+        q_up=lambda v, cell: (1 - _position(v, cell)) * 0.9 / 0.5,
+        q_down=lambda v, cell: _position(v, cell) * 0.9 / 0.4,
     ),
     Row(
         name="SaturatingExponential",

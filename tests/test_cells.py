@@ -1,7 +1,9 @@
-"""What cells do besides being pulsed in an update: write noise, decay, drift, reset, programming; cells of several devices.
+"""What cells do apart from updates: write noise, decay, drift, reset, programming; and cells of several devices.
 
 First bit for bit against `reference.py`, then the laws: closed forms, routes, refresh, T-DEV-8.
 """
+
+# ruff: noqa: N802
 
 from typing import Any
 
@@ -390,7 +392,7 @@ def test_the_mean_update_of_a_cell_is_that_of_a_weight() -> None:
 
 
 def test_a_reference_stays() -> None:
-    tile, values = pulsed(ReferenceCell(STEP))
+    _, values = pulsed(ReferenceCell(STEP))
     assert values == [4 * 2.0**-6, 0.0]
     reference = og.Tile(2, 2, device=ReferenceCell((SoftBounds(), SoftBounds(reset=0.25, lifetime=2.0))))
     reference.end_batch()

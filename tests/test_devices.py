@@ -9,7 +9,9 @@ are exactly 1, so each vector is one pulse everywhere, down for x d > 0.
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -581,6 +583,67 @@ def test_responses_of_the_papers_in_closed_form() -> None:
     assert (np.diff(devices.ExponentialResponse(gamma=3.0).q_up(w), 2) > 0).all()
 
 
+def test_a_measured_device_moves_as_it_was_measured(tmp_path: Path) -> None:
+    """Tables as they are distributed: uniform steps around a mean, in siemens, one file compressed."""
+    conductances = np.linspace(1e-4, 3e-4, 21)
+    probabilities = np.linspace(0, 1, 11)
+    means = {"increasing": 6e-6 - 1e4 * (conductances - 1e-4) ** 2 / 100, "decreasing": -2e-6 - 0.01 * conductances}
+    half = 3e-6
+    for direction, mean in means.items():
+        steps = mean + (2 * probabilities[:, None] - 1) * half
+        rows = [conductances, probabilities, *steps]
+        text = "\n".join(["a line of text", *(", ".join(repr(float(v)) for v in row) for row in rows)])
+        if direction == "increasing":
+            (tmp_path / "dG_increasing7.txt.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            (tmp_path / "dG_decreasing.txt").write_text(text, "utf-8")
+    device = devices.Tabulated.from_tables(tmp_path)
+    w = np.array(device.w)
+    np.testing.assert_allclose(w, np.linspace(-1, 1, 21), rtol=0, atol=1e-12)
+    # a siemens is 2 / 2e-4 weights
+    np.testing.assert_allclose(device.dw_min * device.q_up(w), 1e4 * means["increasing"], rtol=1e-9)
+    np.testing.assert_allclose(device.dw_min * device.q_down(w), -1e4 * means["decreasing"], rtol=1e-9)
+    assert device.granularity == pytest.approx(device.dw_min, rel=1e-12)
+    # a uniform distribution of half width h has the variance h^2 / 3
+    assert device.dw_min * device.dw_min_std == pytest.approx(1e4 * half / np.sqrt(3), rel=1e-9)
+    assert not device.mult_noise
+    assert devices.Tabulated.from_tables(tmp_path, dw_min_std=0.0).dw_min_std == 0
+    tile = tile_of(device, 250, 400)
+    tile.set_weights(np.full((250, 400), 0.5))
+    pulse(tile, UP)
+    check_normal(stored(tile) - 0.5, device.dw_min * device.q_up(0.5), 1e4 * half / np.sqrt(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text\n1 2\n0 1\n0 0\n0 x", "no table of steps: .*'x'"),
+        ("text\n1 2\n0 1", "2 rows of numbers, allowed: 4 or more"),
+        ("text\n1 2\n0 1\n0 0\n0 nan", "allowed: 4 or more, finite"),
+        ("text\n1 2\n0 1\n0 0\n0 0\n0 0", "3 rows of steps, allowed: 2 rows of 2"),
+        ("text\n1 2\n0 1\n0 0\n0 0 0", "2 rows of steps, allowed: 2 rows of 2"),
+        ("text\n1 2\n0 0.5\n0 0\n0 0", "do not rise from 0 to 1"),
+        ("text\n2 1\n0 1\n1 1\n1 1", "conductances that differ or do not rise"),
+    ],
+)
+def test_a_table_of_another_form_names_the_file(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(FileNotFoundError, match="has no dG_increasing"):
+        devices.Tabulated.from_tables(tmp_path)
+    for direction in ("increasing", "decreasing"):
+        (tmp_path / f"dG_{direction}.txt").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        devices.Tabulated.from_tables(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_broken_table_names_the_file(tmp_path: Path) -> None:
+    whole = gzip.compress(b"text\n1 2\n0 1\n1 1\n1 1" * 9)
+    for data in (b"text", whole[:-9], whole[:20] + b"!!!!" + whole[24:], gzip.compress(b"\xff\xfe")):
+        (tmp_path / "dG_increasing.txt.gz").write_bytes(data)
+        with pytest.raises(ValueError, match=r"dG_increasing\.txt\.gz (is no table|has 0 rows)"):
+            devices.Tabulated.from_tables(tmp_path)
+
+
 # ---- reset targets, exponents of drift, stuck and perfect cells (section 2.4)
 
 
@@ -639,6 +702,12 @@ def test_a_perfect_bias_column(row: Row) -> None:
     nothing = dict.fromkeys(("reference", "diffusion", "reset", "nu"), 0.0)
     for name, value in (ideal | nothing).items():
         np.testing.assert_allclose(cell[name][:, -1], value, rtol=1e-6, atol=0)
+    # whatever the bounds, a pulse at zero is that of the mean cell, but for the asymmetry
+    tile = tile_of(replace(row.spread, perfect_bias=True), 20, 30)
+    pulse(tile, UP)
+    # float32: a few roundings of the response, and of the bounds, which are 100 times what is left between them
+    step = device.dw_min * row.q_up(0.0, row.mean_cell())
+    np.testing.assert_allclose(tile.weights[:, -1], step, rtol=1e-5, atol=0)
 
 
 # ---- decay and diffusion (section 2.5)

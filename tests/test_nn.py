@@ -289,3 +289,15 @@ def test_an_evaluation_changes_no_training(noisy, task):
         model.train_step(task.x, task.y, CrossEntropy(), 0.1)
     for path in (0, 2):
         np.testing.assert_array_equal(noisy[path].weight, twin[path].weight)
+
+
+def test_layers_give_their_tiles_a_backward_periphery_and_counters() -> None:
+    ideal, noisy = og.IO(), og.IO(out_noise=0.5)
+    layers = Linear(4, 3), Linear(3, 2, backward_io=ideal, count_pulses=False)
+    model = Sequential(*layers).on(io=ideal, backward_io=noisy, count_pulses=True)
+    assert [(layer.tile.backward_io, layer.tile.count_pulses) for layer in model] == [(noisy, True), (ideal, False)]
+    model.train_step(np.ones((2, 4), np.float32), np.array([0, 1]), og.nn.CrossEntropy(), 0.1)
+    assert model[0].tile.arrays["weight"].pulse_counts.up.any()
+    again = Sequential.from_config(model.config())
+    assert [repr(layer) for layer in again] == [repr(layer) for layer in model]
+    assert "backward_io" not in repr(model[1])

@@ -25,6 +25,9 @@ from ohmgrad import _core, checkpoint
 from ohmgrad.nn import Linear, Sequential, Tanh
 from ohmgrad.train import EarlyStop, JsonLines, StepLR
 
+# Cells with spread bounds cannot hold every initial weight.
+pytestmark = pytest.mark.filterwarnings("ignore:layer .* initial weights are beyond the bounds:UserWarning")
+
 NOISY_IO = og.IO.kit(inp_noise=0.02)
 EPOCHS, BATCHES = 3, 6  # of 20 vectors each, the last of 3
 

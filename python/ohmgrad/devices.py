@@ -22,9 +22,12 @@ SoftBounds(dw_min=0.01, w_min=-0.5)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
 from typing import Any, Literal
 
 from . import _core
+from ._measured import read_steps, total
 from ._record import Record, Registry, as_floats, settings
 from .response import Grid, Response, Table
 
@@ -454,8 +457,8 @@ class ShiftedLinear(Device):
 
         q_up = 1 - (w - shift) / tau_max        q_down = 1 - (w - shift) / tau_min        symmetric point shift
 
-    Bounds are ``shift + tau_min`` and ``shift + tau_max``; the steps of a cell with bounds of its own fall to zero
-    there, with the same slopes.
+    Bounds are ``shift + tau_min`` and ``shift + tau_max``; a cell with bounds of its own evaluates the response at its
+    normalised position, so that its steps fall to zero there.
     Fields: those of :class:`Device` (``mult_noise`` False), ``tau_max > 0``, ``tau_min < 0`` and ``shift`` from
     ``-tau_max`` to ``-tau_min``, so that zero is within the bounds. Granularity ``dw_min``, the step at ``shift``.
 
@@ -524,6 +527,47 @@ class Tabulated(Device):
         Device.__post_init__(self)
         object.__setattr__(self, "q_up", Table.up(self.q_up, self))
         object.__setattr__(self, "q_down", Table.down(self.q_down, self))
+
+    @classmethod
+    def from_tables(cls, folder: str | Path, **fields: Any) -> Tabulated:
+        """A device measured pulse by pulse: ``folder`` has its tables ``dG_increasing*`` and ``dG_decreasing*``.
+
+        The tables are those that CrossSim distributes (``.txt`` or ``.txt.gz``: a line of text, conductances,
+        cumulative probabilities, steps). The range of conductances becomes the weights -1 to 1, the mean of the steps
+        ``q_up`` and ``q_down``, with ``dw_min`` the mean of both at weight zero; steps that go backwards in the mean
+        count as none. The spread of the steps, on average over the range, becomes additive noise ``dw_min_std``.
+        ``fields`` replaces any field.
+
+        FileNotFoundError if a table is missing; ValueError naming the file if it has another form.
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ohmgrad.devices import Tabulated
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, steps in (("increasing", "0.2 0.1 0"), ("decreasing", "0 -0.1 -0.2")):
+        ...         lines = "conductances, probabilities, steps", "1, 2, 3", "0, 1", steps, steps
+        ...         _ = (Path(folder) / f"dG_{name}.txt").write_text("\\n".join(lines))
+        ...     device = Tabulated.from_tables(folder)
+        >>> device
+        Tabulated(dw_min=0.1, mult_noise=False, w=(-1.0, 0.0, 1.0), q_up=(2.0, 1.0, 0.0), q_down=(0.0, 1.0, 2.0))
+        """
+        up, down = (read_steps(Path(folder), direction) for direction in ("increasing", "decreasing"))
+        if up[0] != down[0] or any(a >= b for a, b in zip(up[0], up[0][1:], strict=False)):
+            raise ValueError(f"the tables in {str(folder)!r} have conductances that differ or do not rise")
+        first, last = up[0][0], up[0][-1]
+        w = [2 * (g - first) / (last - first) - 1 for g in up[0]]
+        q = [[max(0.0, step) for step in steps] for steps in (up[1], [-step for step in down[1]])]
+        unit = cls(w=w, q_up=q[0], q_down=q[1], dw_min=1.0).granularity
+        noise = sqrt(total(up[2] + down[2]) / (2 * len(w))) / unit
+        settings: dict[str, Any] = dict(
+            w=w,
+            q_up=[step / unit for step in q[0]],
+            q_down=[step / unit for step in q[1]],
+            dw_min=2 * unit / (last - first),
+            dw_min_std=noise,
+            mult_noise=False,
+        )
+        return cls(**settings | fields)
 
 
 # ---- cells of several devices

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .algorithms import AnalogSGD, ResidualLearning, TikiTaka
-from .devices import ConstantStep, Device, ExpStep, LinearStep, SoftBoundsReference
+from .devices import Cell, ConstantStep, Device, ExpStep, LinearStep, OneSided, SoftBoundsReference
 from .io import IO
 from .pulses import PulseTrain
 
@@ -194,13 +194,18 @@ def io(**overrides: Any) -> IO:
     return IO.kit(**dict(out_bound=20.0, out_noise=0.1) | overrides)
 
 
-_DEVICES: dict[str, Callable[..., Device]] = {
+def _pcm_pair() -> OneSided:
+    # A pair without refresh ends with both devices full; the peer looks once in a mini-batch, here vectors count.
+    return OneSided((pcm(), pcm()), refresh_every=10)
+
+
+_DEVICES: dict[str, Callable[..., Device | Cell]] = {
     device.__name__: device
     for device in (
         *(reram_es, reram_sb, capacitor, ecram, ecram_mo, idealized, gokmen_vlasov),
         *(reram_array_om, reram_array_hfo2),
     )
-}
+} | {"pcm": _pcm_pair}
 # Both rates of a transfer follow the learning rate.
 _ALGORITHMS: dict[str, Callable[[], Any]] = {
     "analog_sgd": AnalogSGD,

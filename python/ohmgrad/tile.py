@@ -92,7 +92,7 @@ class Array(Matrix):
 
     @property
     def persistent_weights(self) -> Floats:
-        """The weights behind write noise, ``[d_out, d_in]``: those that pulses move; the same as ``weights`` without it.
+        """The weights behind write noise, ``[d_out, d_in]``: what pulses move; without it the same as ``weights``.
 
         A copy. Assigning a matrix sets them, clipped, while what is read stays until a cell is changed next; ValueError
         for cells of several devices.
@@ -311,7 +311,7 @@ class Tile:
         self._core.end_batch()
 
     def decay(self) -> None:
-        """One decay of all cells that have a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target."""
+        """One decay of all cells with a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target."""
         self._core.decay(None)
 
     def diffuse(self) -> None:

@@ -26,7 +26,7 @@ from .base import Every, Gradient, Plan, Rate, Term, TileShape, Transfer, Write,
 @algorithms.register
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TikiTaka(Record):
-    """Two arrays, ``fast`` and ``slow``, or more with ``mid1``, ``mid2``, ... between; weights that are set go to ``slow``.
+    """Two arrays, ``fast`` and ``slow``, or more with ``mid1``, ``mid2``, ... between; set weights go to ``slow``.
 
     - ``gamma``: share of an array in the weight relative to the next slower one, ``gamma_i = gamma^(n-1-i)``; >= 0 and
       finite; 0 hides all but ``slow``. ``gamma_vec``: the shares one by one, fast first, the last not 0.

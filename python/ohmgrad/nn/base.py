@@ -27,6 +27,8 @@ class Defaults:
     algorithm: Algorithm | None = None
     io: IO | None = None
     pulses: PulseTrain | None = None
+    backward_io: IO | None = None
+    count_pulses: bool | None = None
     learn_out_scaling: bool | None = None
     out_scaling_columnwise: bool | None = None
     weight_scaling_omega: float | None = None

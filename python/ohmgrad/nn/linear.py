@@ -22,7 +22,7 @@ from .base import Defaults, Layer, kept
 from .grid import Grid, grid
 from .mapping import DEFAULTS, Factors, chosen
 
-_OF_TILE = "device", "algorithm", "io", "pulses"
+_OF_TILE = "device", "algorithm", "io", "pulses", "backward_io", "count_pulses"
 
 
 class Linear(Layer):
@@ -31,7 +31,7 @@ class Linear(Layer):
     **Arguments:**
 
     - `d_in`, `d_out`: number of inputs and outputs, >= 1.
-    - `device`, `algorithm`, `io`, `pulses`: as for :class:`ohmgrad.Tile`.
+    - `device`, `algorithm`, `io`, `pulses`, `backward_io`, `count_pulses`: as for :class:`ohmgrad.Tile`.
     - `digital`: exact products and plain SGD in floating point (then there is no device and no mapping).
     - `bias`: add a bias. `digital_bias` (True): it is digital, trained by plain SGD at the same learning rate; False:
       it is the last column of the crossbar, whose input is always 1.
@@ -76,6 +76,8 @@ class Linear(Layer):
         algorithm: Algorithm | None = None,
         io: IO | None = None,
         pulses: PulseTrain | None = None,
+        backward_io: IO | None = None,
+        count_pulses: bool | None = None,
         digital: bool = False,
         bias: bool = True,
         digital_bias: bool | None = None,
@@ -93,6 +95,8 @@ class Linear(Layer):
             "algorithm": algorithm,
             "io": io,
             "pulses": pulses,
+            "backward_io": backward_io,
+            "count_pulses": count_pulses,
             "digital_bias": digital_bias,
             "learn_out_scaling": learn_out_scaling,
             "out_scaling_columnwise": out_scaling_columnwise,
@@ -150,7 +154,10 @@ class Linear(Layer):
     def _on(self, tiles: Grid, settings: Mapping[str, Any]) -> Self:
         """This layer on tiles, with zero bias."""
         # The last tile is the one whose device is as it was given, see grid().
-        own = {field: getattr(tiles.tiles[-1][-1], field) for field in _OF_TILE}
+        last = tiles.tiles[-1][-1]
+        own = {field: getattr(last, field) for field in _OF_TILE}
+        own["backward_io"] = None if last.backward_io == last.io else last.backward_io
+        own["count_pulses"] = last.count_pulses or None
         analog = {} if self.digital else {field: settings.get(field) for field in DEFAULTS} | own
         made = type(self)(self.d_in, self.d_out, **analog, digital=self.digital, bias=self._has_bias, name=self.name)
         made._tiles = tiles

@@ -1,6 +1,7 @@
 //! Linear response with a shifted symmetric point (W24): `q_up = 1 - (v - shift) / tau_max`, `q_down = 1 - (v - shift) / tau_min`; both are 1 at
-//! `shift`. Bounds are `shift + tau_max`, `shift + tau_min`; with spread the response of a cell falls to zero at its own, with the same slope.
+//! `shift`. Bounds are `shift + tau_max`, `shift + tau_min`; a cell with other bounds evaluates at its own position between them.
 
+use super::inverse;
 use crate::device::{Cell, Facts, LARGEST, Model, POSITIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
@@ -29,8 +30,9 @@ impl ShiftedLinear {
 
 impl Model for ShiftedLinear {
     #[inline(always)]
-    fn prepare<R: Real>(&self, _: [R; 4], _: [R; 2]) -> [R; 4] {
-        [R::lit(1.0) / R::lit(self.tau_max), R::lit(1.0) / R::lit(self.tau_min), R::lit(0.0), R::lit(0.0)]
+    fn prepare<R: Real>(&self, [w_max, w_min, ..]: [R; 4], _: [R; 2]) -> [R; 4] {
+        let (k, span) = (inverse(w_max - w_min), self.tau_max - self.tau_min);
+        [k * R::lit(span / self.tau_max), k * R::lit(span / self.tau_min), R::lit(0.0), R::lit(0.0)]
     }
 
     #[inline(always)]

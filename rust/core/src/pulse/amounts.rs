@@ -103,10 +103,10 @@ impl<'a> Amounts<'a> {
                 continue;
             }
             let x = &x[seen.clone()];
-            if any {
-                out.iter_mut().zip(x).for_each(|(dw, x)| *dw = finite(*dw + finite(scaled * x)));
-            } else {
-                out.iter_mut().zip(x).for_each(|(dw, x)| *dw = finite(scaled * x));
+            // Loops, not closures: those are not compiled for the caller's instruction set.
+            for (dw, x) in out.iter_mut().zip(x) {
+                let before = if any { *dw } else { 0.0 };
+                *dw = finite(before + finite(scaled * x));
             }
             any = true;
         }
@@ -136,19 +136,23 @@ fn lines(pulses: &PulseTrain, job: &Job) -> Source {
     let implicit = pulses.pulse_type == PulseType::DeterministicImplicit;
     let res = if implicit { [pulses.x_res_implicit, pulses.d_res_implicit] } else { [pulses.res; 2] };
     let [x, d] = job.sides(&scales, &bl, res, pulses.sto_round && !implicit);
-    let numbers = |side: &Side, of: &dyn Fn(f64, f64) -> f64| -> Vec<f64> {
-        let one = |vector: usize, line: usize| match bl[vector] {
-            0 => 0.0,
-            bl => of(bl as f64, side.probability(vector, line)) * if side.negative(vector, line) { -1.0 } else { 1.0 },
-        };
-        (0..bl.len()).flat_map(|vector| (0..side.lines).map(move |line| (vector, line))).map(|(vector, line)| one(vector, line)).collect()
+    let numbers = |side: &Side, of: fn(f64, f64) -> f64| {
+        let mut numbers = Vec::with_capacity(bl.len() * side.lines);
+        for (vector, bl) in bl.iter().enumerate() {
+            for first in (0..side.lines).step_by(LANES) {
+                let (values, p) = side.probabilities(vector, first, LANES.min(side.lines - first));
+                let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip { -n } else { n };
+                numbers.extend(values.iter().zip(p).map(|(value, p)| signed(value, of(*bl as f64, p))));
+            }
+        }
+        numbers
     };
     if implicit {
-        Source::Lines { x: numbers(&x, &|bl, p| bl * p), d: numbers(&d, &|_, p| p), divisor: vec![1.0; bl.len()] }
+        Source::Lines { x: numbers(&x, |bl, p| bl * p), d: numbers(&d, |_, p| p), divisor: vec![1.0; bl.len()] }
     } else {
         let fired = |bl: f64, p: f64| (bl * p).round_ties_even();
         let divisor = bl.iter().map(|bl| (*bl).max(1) as f64).collect();
-        Source::Lines { x: numbers(&x, &fired), d: numbers(&d, &fired), divisor }
+        Source::Lines { x: numbers(&x, fired), d: numbers(&d, fired), divisor }
     }
 }
 

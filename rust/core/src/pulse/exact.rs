@@ -5,7 +5,7 @@ use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
 use crate::device::{Cell, Cells, Device, Model, Noise, Visit, analog_step, step};
 use crate::pool::Machine;
-use crate::simd::{Kernel, clip, finite};
+use crate::simd::{Kernel, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -20,7 +20,9 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
                 for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(rows)) {
                     let scaled = finite(-rate * d[first + row]);
                     if scaled != 0.0 {
-                        values.iter_mut().zip(x).for_each(|(v, x)| *v += finite(scaled * x));
+                        for (v, x) in values.iter_mut().zip(x) {
+                            *v += finite(scaled * x);
+                        }
                     }
                 }
             }
@@ -95,8 +97,8 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
                     continue;
                 }
                 for (at, (v, dw)) in lines.values[cells.clone()].iter_mut().zip(&amount).enumerate() {
-                    let moved = change(*v, *dw, first + at);
-                    *v = if *dw == 0.0 { *v } else { moved };
+                    let given = 0u32.wrapping_sub(u32::from(*dw != 0.0));
+                    *v = select(given, change(*v, *dw, first + at), *v);
                 }
                 if let Some(n) = &mut lines.n {
                     n[cells.clone()].iter_mut().zip(&amount).for_each(|(n, dw)| *n += u32::from(*dw != 0.0));

@@ -198,12 +198,6 @@ impl Block {
                 self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
             }
             self.free = free;
-            if let Some(ups) = &mut self.ups {
-                for lane in 0..LANES {
-                    let up = (((x[lane] ^ d) as i32) >> 31) as u32;
-                    ups[lane] += (x[lane] & d & SLOT_BITS & up).count_ones();
-                }
-            }
         }
         // An empty queue has bit 0 of its mask set.
         while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
@@ -220,6 +214,12 @@ impl Block {
             for lane in 0..LANES {
                 let pair = (self.ordinal[lane] & !1).wrapping_mul(STEP_N);
                 (even_z[lane], odd_z[lane]) = key.normals_at(self.counter[lane].wrapping_add(pair));
+            }
+        }
+        if let Some(ups) = &mut self.ups {
+            for lane in 0..LANES {
+                let up = self.queue[lane] & !self.free[lane];
+                ups[lane] += (up & 1) + ((up >> 1) & !self.ordinal[lane] & 1);
             }
         }
         for lane in 0..LANES {

@@ -42,24 +42,30 @@ pub(crate) struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// The probability that a line fires in a slot of a vector.
+    /// The values of `lanes` lines from `first` in a vector, and how likely each of them fires in a slot.
     #[inline(always)]
-    pub(crate) fn probability(&self, vector: usize, line: usize) -> f64 {
-        let p = self.values[vector * self.lines + line].abs() as f64 * self.amplify[vector];
-        let p = if self.res > 0.0 { self.rounded(p, vector, line) } else { p };
-        if p > 1.0 { 1.0 } else { p }
+    pub(crate) fn probabilities(&self, vector: usize, first: usize, lanes: usize) -> (&[f32], [f64; LANES]) {
+        let from = vector * self.lines + first;
+        let (values, amplify) = (&self.values[from..from + lanes], self.amplify[vector]);
+        let mut p = [0f64; LANES];
+        for (p, value) in p.iter_mut().zip(values) {
+            *p = value.abs() as f64 * amplify;
+        }
+        if self.res > 0.0 {
+            self.round(vector, first, &mut p[..lanes]);
+        }
+        for p in &mut p {
+            *p = if *p > 1.0 { 1.0 } else { *p };
+        }
+        (values, p)
     }
 
     #[inline(never)]
-    fn rounded(&self, p: f64, vector: usize, line: usize) -> f64 {
-        let shift = self.rounding.map_or(0.0, |purpose| self.keys[vector].of(purpose).uniform(line as u32, 0) as f64 - 0.5);
-        self.res * (p / self.res + shift).round_ties_even()
-    }
-
-    /// Whether a line's pulses are negative.
-    #[inline(always)]
-    pub(crate) fn negative(&self, vector: usize, line: usize) -> bool {
-        (self.values[vector * self.lines + line] < 0.0) != self.flip
+    fn round(&self, vector: usize, first: usize, p: &mut [f64]) {
+        for (lane, p) in p.iter_mut().enumerate() {
+            let uniform = |purpose: Use| self.keys[vector].of(purpose).uniform((first + lane) as u32, 0) as f64;
+            *p = self.res * (*p / self.res + self.rounding.map_or(0.0, |purpose| uniform(purpose) - 0.5)).round_ties_even();
+        }
     }
 }
 
@@ -136,9 +142,10 @@ impl Kernel for Draw<'_> {
             let mut thresholds = [0u32; LANES];
             let mut signs = [0u32; LANES];
             let mut any = false;
-            for lane in 0..lanes {
-                thresholds[lane] = (side.probability(vector, self.first + lane) * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = side.negative(vector, self.first + lane) as u32;
+            let (values, p) = side.probabilities(vector, self.first, lanes);
+            for (lane, value) in values.iter().enumerate() {
+                thresholds[lane] = (p[lane] * 16_777_216.0).round_ties_even() as u32;
+                signs[lane] = ((*value < 0.0) != side.flip) as u32;
                 any |= thresholds[lane] > 0;
             }
             let packed = bl.div_ceil(SLOTS);
