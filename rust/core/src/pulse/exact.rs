@@ -38,42 +38,58 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
 
 /// The same on a crossbar, by one of the pulse types that send no trains to the cells. A cell that gets nothing is left alone.
 pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTrain, job: &Job, tally: Option<&mut Tally>) {
-    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, &'a Device, PulseType, Each<'a>, Range<usize>, Option<&'a mut Tally>);
+    struct Go<'a>(Each<'a>, &'a mut [f32], &'a Cells, &'a Device, Option<&'a mut Tally>, bool);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(machine, values, cells, device, pulse_type, each, lines, tally) = self;
-            let work = lines.len() * each.columns * each.amounts.job.keys.len() * 4;
-            let (noise, dw_min) = (device.noise(), device.dw_min());
-            on_lines(machine, values, tally, each.columns, lines, work, |lines| match pulse_type {
-                PulseType::None => machine.isa.run(Steps { each, lines, change: |v: f32, dw: f32, _| v + dw }),
-                PulseType::NoneWithDevice => {
-                    let change = |v: f32, dw: f32, at: usize| {
-                        let (high, low) = (cells.planes[0].at(at), cells.planes[1].at(at));
-                        clip(v + dw, low, high)
-                    };
-                    machine.isa.run(Steps { each, lines, change });
-                }
-                PulseType::AnalogUpdate | PulseType::RandomIncrement => {
-                    let change = |v: f32, dw: f32, at: usize| analog_step(model, &cells.cell(model, at), dw_min, v, dw);
-                    machine.isa.run(Steps { each, lines, change });
-                }
-                _ => each.pulse(model, noise, cells, lines),
-            });
+            let Go(each, values, cells, device, tally, counted) = self;
+            if counted {
+                let noise = device.noise();
+                return each.on_lines(values, tally, |lines| each.pulse(model, noise, cells, lines));
+            }
+            let dw_min = device.dw_min();
+            let change = |v: f32, dw: f32, at: usize| {
+                // A response below 0 would turn the sign of -0.
+                let given = 0u32.wrapping_sub(u32::from(dw != 0.0));
+                select(given, analog_step(model, &cells.cell(model, at), dw_min, v, dw), v)
+            };
+            each.steps(values, tally, change);
         }
     }
     let amounts = Amounts::new(machine, crossbar, pulses, job);
-    let each = Each { columns: crossbar.columns, amounts: &amounts };
-    let lines = job.lines(crossbar);
+    let each = Each { machine, columns: crossbar.columns, lines: (job.lines(crossbar).start, job.lines(crossbar).end), amounts: &amounts };
     let Crossbar { device, values, cells, .. } = crossbar;
-    device.model.visit(Go(machine, values, cells, device, pulses.pulse_type, each, lines, tally));
+    match pulses.pulse_type {
+        PulseType::None => each.steps(values, tally, |v: f32, dw: f32, _| v + dw),
+        PulseType::NoneWithDevice => {
+            let [w_max, w_min] = [&cells.planes[0], &cells.planes[1]];
+            each.steps(values, tally, |v: f32, dw: f32, at: usize| clip(v + dw, w_min.at(at), w_max.at(at)));
+        }
+        PulseType::AnalogUpdate | PulseType::RandomIncrement => device.model.visit(Go(each, values, cells, device, tally, false)),
+        _ => device.model.visit(Go(each, values, cells, device, tally, true)),
+    }
 }
 
 /// Goes through rows and vectors.
 #[derive(Clone, Copy)]
 struct Each<'a> {
+    machine: Machine<'a>,
     columns: usize,
+    /// First row and the one after the last.
+    lines: (usize, usize),
     amounts: &'a Amounts<'a>,
+}
+
+impl Each<'_> {
+    fn on_lines(&self, values: &mut [f32], tally: Option<&mut Tally>, f: impl Fn(Lines) + Sync) {
+        let (lines, columns) = (self.lines.0..self.lines.1, self.columns);
+        let work = lines.len() * columns * self.amounts.job.keys.len() * 4;
+        on_lines(self.machine, values, tally, columns, lines, work, f);
+    }
+
+    fn steps(&self, values: &mut [f32], tally: Option<&mut Tally>, change: impl Fn(f32, f32, usize) -> f32 + Copy + Sync) {
+        self.on_lines(values, tally, |lines| self.machine.isa.run(Steps { each: *self, lines, change }));
+    }
 }
 
 struct Steps<'a, F> {
@@ -85,7 +101,7 @@ struct Steps<'a, F> {
 impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
     #[inline(always)]
     fn run(self) {
-        let Self { each: Each { columns, amounts }, mut lines, change } = self;
+        let Self { each: Each { columns, amounts, .. }, mut lines, change } = self;
         let seen = amounts.job.seen(columns);
         let mut amount = vec![0f32; seen.len()];
         for row in 0..lines.values.len() / columns {
@@ -97,8 +113,8 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
                     continue;
                 }
                 for (at, (v, dw)) in lines.values[cells.clone()].iter_mut().zip(&amount).enumerate() {
-                    let given = 0u32.wrapping_sub(u32::from(*dw != 0.0));
-                    *v = select(given, change(*v, *dw, first + at), *v);
+                    // Any v plus -0 is v; to leave it unwritten instead would make slow masked stores.
+                    *v = change(*v, if *dw == 0.0 { -0.0 } else { *dw }, first + at);
                 }
                 if let Some(n) = &mut lines.n {
                     n[cells.clone()].iter_mut().zip(&amount).for_each(|(n, dw)| *n += u32::from(*dw != 0.0));
@@ -114,7 +130,7 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
 impl Each<'_> {
     /// Amounts are numbers of pulses, which are applied one after the other.
     fn pulse<M: Model>(&self, model: &M, noise: Noise, cells: &Cells, mut lines: Lines) {
-        let Self { columns, amounts } = *self;
+        let Self { columns, amounts, .. } = *self;
         let seen = amounts.job.seen(columns);
         let mut amount = vec![0f32; seen.len()];
         for row in 0..lines.values.len() / columns {
