@@ -104,7 +104,7 @@ impl Executor<'_> {
     }
 
     /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
-    fn tallies(&self, events: &[Event], runs: &[Range<usize>]) -> Tallies {
+    fn tallies(&mut self, events: &[Event], runs: &[Range<usize>]) -> Tallies {
         let several = |array: usize| {
             let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
             let mut written: Vec<(Axis, usize)> = Vec::new();
@@ -120,7 +120,8 @@ impl Executor<'_> {
             let crossed = written.first().map(|w| w.0) != written.last().map(|w| w.0);
             gradient + usize::from(!written.is_empty()) + usize::from(again || crossed) > 1
         };
-        self.arrays.iter().enumerate().map(|(index, array)| array.tallies(several(index))).collect()
+        let several: Vec<bool> = (0..self.arrays.len()).map(several).collect();
+        self.arrays.iter_mut().zip(several).map(|(array, several)| array.tallies(several)).collect()
     }
 
     /// The events of the next `m` vectors; counters move on.

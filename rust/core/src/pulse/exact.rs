@@ -118,8 +118,9 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
                 if let Some(n) = &mut lines.n {
                     n[cells.clone()].iter_mut().zip(&amount).for_each(|(n, dw)| *n += u32::from(*dw != 0.0));
                 }
-                if let Some(up) = &mut lines.up {
-                    up[cells.clone()].iter_mut().zip(&amount).for_each(|(up, dw)| *up += u32::from(*dw > 0.0));
+                if let Some(counts) = &mut lines.counts {
+                    let counts = counts[cells.clone()].iter_mut().zip(&amount);
+                    counts.for_each(|(count, dw)| *count = count.plus(u32::from(*dw > 0.0), u32::from(*dw != 0.0)));
                 }
             }
         }
@@ -157,8 +158,8 @@ impl Each<'_> {
                     if let Some(n) = &mut lines.n {
                         n[at + column] = *ordinal;
                     }
-                    if let Some(ups) = &mut lines.up {
-                        ups[at + column] += up & pulses;
+                    if let Some(counts) = &mut lines.counts {
+                        counts[at + column] = counts[at + column].plus(up & pulses, pulses);
                     }
                 }
             }

@@ -74,8 +74,9 @@ struct Block {
     /// Ones above the length of the queue.
     free: [u32; LANES],
     ordinal: [u32; LANES],
-    /// Up pulses so far, if they are counted.
+    /// Up pulses, if they are counted.
     ups: Option<[u32; LANES]>,
+    warm: [u32; 4],
     counter: [u32; LANES],
     cell: Cell<[f32; LANES]>,
 }
@@ -91,7 +92,8 @@ impl<M: Model> Rows<'_, M> {
             queue: [0; LANES],
             free: [0; LANES],
             ordinal: [0; LANES],
-            ups: self.lines.up.is_some().then_some([0; LANES]),
+            ups: self.lines.counts.is_some().then_some([0; LANES]),
+            warm: [0; 4],
             counter: [0; LANES],
             cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
         };
@@ -133,16 +135,30 @@ impl<M: Model> Rows<'_, M> {
                     Some(n) => block.ordinal[..lanes].copy_from_slice(&n[at..at + lanes]),
                     None => block.ordinal = [0; LANES],
                 }
-                if let (Some(ups), Some(up)) = (&mut block.ups, &self.lines.up) {
-                    ups[..lanes].copy_from_slice(&up[at..at + lanes]);
+                if let (Some(ups), Some(counts)) = (&mut block.ups, &self.lines.counts) {
+                    *ups = [0; LANES];
+                    // Asks for the counts before the pulses, so that they are there afterwards.
+                    for (warm, counts) in block.warm.iter_mut().zip(counts[at..at + lanes].chunks(LANES / 4)) {
+                        *warm = counts[0].up;
+                    }
                 }
                 block.work::<M, NOISE>(self.model, self.noise, key, x, &hits);
                 self.lines.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
+                if let (Some(ups), Some(counts)) = (&block.ups, &mut self.lines.counts) {
+                    let mut pulses = block.ordinal;
+                    if let Some(n) = &self.lines.n {
+                        pulses[..lanes].iter_mut().zip(&n[at..]).for_each(|(pulses, before)| *pulses -= before);
+                    }
+                    // Where few cells got pulses, few counts are touched.
+                    let mut left = pulses[..lanes].iter().enumerate().fold(0u32, |left, (lane, n)| left | (u32::from(*n != 0) << lane));
+                    while left != 0 {
+                        let lane = left.trailing_zeros() as usize;
+                        counts[at + lane] = counts[at + lane].plus(ups[lane], pulses[lane]);
+                        left &= left - 1;
+                    }
+                }
                 if let Some(n) = &mut self.lines.n {
                     n[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
-                }
-                if let (Some(ups), Some(up)) = (&block.ups, &mut self.lines.up) {
-                    up[at..at + lanes].copy_from_slice(&ups[..lanes]);
                 }
             }
         }
@@ -181,11 +197,14 @@ impl Block {
         self.free = [u32::MAX; LANES];
         for &(entry, d) in hits {
             let x = &x[entry as usize];
-            let mut free = [0u32; LANES];
+            let (mut free, mut count) = ([0u32; LANES], [0u32; LANES]);
+            for lane in 0..LANES {
+                count[lane] = (x[lane] & d & SLOT_BITS).count_ones();
+            }
             loop {
                 let mut fits = u32::MAX;
                 for lane in 0..LANES {
-                    free[lane] = self.free[lane] << (x[lane] & d & SLOT_BITS).count_ones();
+                    free[lane] = self.free[lane] << count[lane];
                     fits &= free[lane];
                 }
                 if fits >> 31 == 1 {
@@ -196,6 +215,11 @@ impl Block {
             for lane in 0..LANES {
                 let up = (((x[lane] ^ d) as i32) >> 31) as u32;
                 self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
+            }
+            if let Some(ups) = &mut self.ups {
+                for lane in 0..LANES {
+                    ups[lane] += (((x[lane] ^ d) as i32) >> 31) as u32 & count[lane];
+                }
             }
             self.free = free;
         }
@@ -214,12 +238,6 @@ impl Block {
             for lane in 0..LANES {
                 let pair = (self.ordinal[lane] & !1).wrapping_mul(STEP_N);
                 (even_z[lane], odd_z[lane]) = key.normals_at(self.counter[lane].wrapping_add(pair));
-            }
-        }
-        if let Some(ups) = &mut self.ups {
-            for (lane, ups) in ups.iter_mut().enumerate() {
-                let up = self.queue[lane] & !self.free[lane];
-                *ups += (up & 1) + ((up >> 1) & !self.ordinal[lane] & 1);
             }
         }
         for lane in 0..LANES {
@@ -260,7 +278,8 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
             let x = what.x.block(column / LANES);
             for row in 0..values.len() / columns {
                 let at = row * columns + column;
-                let (mut v, mut n, mut ups) = (values[at], tally.as_ref().map_or(0, |tally| tally.n[at]), 0);
+                let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
+                let (mut v, mut n, mut ups) = (values[at], before, 0);
                 let mut ready = None;
                 for (x, d) in x.iter().zip(what.d.block(row / LANES)) {
                     let (x, d) = (x[column % LANES], d[row % LANES]);
@@ -274,11 +293,9 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
                     }
                 }
                 values[at] = v;
-                if let Some(tally) = &mut tally {
-                    tally.n[at] = n;
-                    if let Some(up) = &mut tally.up {
-                        up[at] += ups;
-                    }
+                if let Some(Tally { n: all, counts }) = &mut tally {
+                    all.iter_mut().for_each(|all| all[at] = n);
+                    counts.iter_mut().for_each(|counts| counts[at] = counts[at].plus(ups, n - before));
                 }
             }
         }

@@ -9,7 +9,7 @@ mod update;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use update::{Job, Keys, Route, Tally, update};
+pub(crate) use update::{Count, Job, Keys, Route, Tally, update};
 
 use crate::error::Result;
 use crate::fields::Fields;

@@ -38,15 +38,27 @@ fn keys(crossbar: &Crossbar) -> Vec<Keys> {
 }
 
 /// What an update left, and its tally.
-fn run(model: &str, noise: f64, pulses: &PulseTrain, jobs: &[Job]) -> (Vec<f32>, Tally) {
+fn run(model: &str, noise: f64, pulses: &PulseTrain, jobs: &[Job]) -> (Vec<f32>, Noted) {
     let pool = Pool::new(1).unwrap();
     let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
     let mut crossbar = crossbar(model, noise);
-    let mut tally = Tally { n: vec![0; crossbar.values.len()], up: Some(vec![0; crossbar.values.len()]) };
+    let size = crossbar.values.len();
+    let mut tally = Tally { n: Some(vec![0; size]), counts: Some(vec![Count::default(); size]) };
     for job in jobs {
         update(machine, &mut crossbar, pulses, job, Some(&mut tally));
     }
-    (crossbar.values, tally)
+    let (n, counts) = (tally.n.unwrap(), tally.counts.unwrap());
+    for (n, count) in n.iter().zip(&counts) {
+        assert_eq!(*n, count.up + count.down);
+    }
+    let up = Some(counts.iter().map(|count| count.up).collect());
+    (crossbar.values, Noted { n, up })
+}
+
+/// Pulses of each cell, and those that went up.
+struct Noted {
+    n: Vec<u32>,
+    up: Option<Vec<u32>>,
 }
 
 /// The job of these tests, to be varied.

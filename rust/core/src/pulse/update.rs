@@ -52,16 +52,31 @@ pub(crate) struct Job<'a> {
     pub(crate) row: Option<usize>,
 }
 
-/// Pulses that each cell got so far in this update call. An increment that is not made of pulses counts as one.
+/// What is noted of the pulses of each cell. An increment that is not made of pulses counts as one.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
-    /// All of them: the ordinal of the next one.
-    pub(crate) n: Vec<u32>,
-    /// Those that went up, if they are counted.
-    pub(crate) up: Option<Vec<u32>>,
+    /// Those of this update call: the ordinal of the next one. Without it they are numbered from 0: a cell gets pulses in one job of the call only.
+    pub(crate) n: Option<Vec<u32>>,
+    /// Those since the tile was built, if they are counted.
+    pub(crate) counts: Option<Vec<Count>>,
 }
 
-/// Carries out `job`. Without a tally the cells' pulses are numbered from 0: it is needed where a call has several jobs for a cell.
+/// Pulses up and down; they end at 2^32 - 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) up: u32,
+    pub(crate) down: u32,
+}
+
+impl Count {
+    /// With `ups` among `all` further pulses.
+    #[inline(always)]
+    pub(crate) fn plus(self, ups: u32, all: u32) -> Self {
+        Self { up: self.up.saturating_add(ups), down: self.down.saturating_add(all - ups) }
+    }
+}
+
+/// Carries out `job`.
 pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTrain, job: &Job, tally: Option<&mut Tally>) {
     if pulses.pulse_type != PulseType::Stochastic {
         return exact::update(machine, crossbar, pulses, job, tally);
@@ -157,7 +172,7 @@ pub(crate) struct Lines<'a> {
     pub(crate) first: usize,
     pub(crate) values: &'a mut [f32],
     pub(crate) n: Option<&'a mut [u32]>,
-    pub(crate) up: Option<&'a mut [u32]>,
+    pub(crate) counts: Option<&'a mut [Count]>,
 }
 
 /// Splits rows `lines` between the workers. `work` is what all of them cost, in cell visits.
@@ -172,13 +187,13 @@ pub(crate) fn on_lines(
 ) {
     let share = machine.pool.share(lines.len());
     let (cells, size) = (lines.start * columns..lines.end * columns, share * columns);
-    let (n, up) = tally.map_or((None, None), |tally| (Some(&mut tally.n), tally.up.as_mut()));
+    let (n, counts) = tally.map_or((None, None), |tally| (tally.n.as_mut(), tally.counts.as_mut()));
     let mut n = n.map(|n| n[cells.clone()].chunks_mut(size));
-    let mut up = up.map(|up| up[cells.clone()].chunks_mut(size));
+    let mut counts = counts.map(|counts| counts[cells.clone()].chunks_mut(size));
     let mut parts: Vec<Lines> = Vec::new();
     for (at, values) in values[cells].chunks_mut(size).enumerate() {
-        let (n, up) = (n.as_mut().and_then(Iterator::next), up.as_mut().and_then(Iterator::next));
-        parts.push(Lines { first: lines.start + at * share, values, n, up });
+        let (n, counts) = (n.as_mut().and_then(Iterator::next), counts.as_mut().and_then(Iterator::next));
+        parts.push(Lines { first: lines.start + at * share, values, n, counts });
     }
     machine.pool.run(parts.into_iter(), work, share, |_, lines| f(lines));
 }

@@ -204,8 +204,8 @@ impl Array {
     }
 
     /// A tally for each crossbar that needs one in an update call.
-    pub(crate) fn tallies(&self, several: bool) -> Vec<Option<Tally>> {
-        self.parts.iter().map(|part| part.tally(several)).collect()
+    pub(crate) fn tallies(&mut self, several: bool) -> Vec<Option<Tally>> {
+        self.parts.iter_mut().map(|part| part.tally(several)).collect()
     }
 
     /// The end of an update call.
@@ -303,7 +303,7 @@ impl Array {
     pub(crate) fn pulse_counts(&self) -> Option<[Vec<u64>; 2]> {
         let mut sum: Option<[Vec<u64>; 2]> = None;
         for (index, part) in self.parts.iter().enumerate() {
-            let [up, down] = part.counts()?.clone();
+            let [up, down] = part.counts()?;
             // A one-sided pair lowers its weight by raising the second device.
             let counts = if self.policy == Policy::OneSided && index == 1 { [down, up] } else { [up, down] };
             match &mut sum {

@@ -16,7 +16,7 @@
 use crate::device::{Cells, DECAY, DIFFUSION, Device, Model, NU, Plane, REFERENCE, RESET, Visit, step};
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::math::{exp, ln};
-use crate::pulse::Tally;
+use crate::pulse::{Count, Tally};
 use crate::rng::{Key, Use};
 use crate::simd::clip;
 use std::ops::Range;
@@ -37,8 +37,8 @@ pub(crate) struct Crossbar {
     /// Its run stream.
     pub(crate) run: Key,
     clock: Option<Clock>,
-    /// Pulses up and down of every cell, if they are counted.
-    counts: Option<[Vec<u64>; 2]>,
+    /// Pulses of every cell, if they are counted.
+    counts: Option<Vec<Count>>,
 }
 
 /// Since when a cell drifts: its weight then, its weight after the last call, the time since.
@@ -63,7 +63,7 @@ impl Crossbar {
         let cells = device.draw(draw, rows, columns);
         let size = rows * columns;
         let apparent = (device.write_noise() > 0.0).then(|| vec![0.0; size]);
-        let counts = count.then(|| [vec![0; size], vec![0; size]]);
+        let counts = count.then(|| vec![Count::default(); size]);
         let mut crossbar = Self { device, columns, values: vec![0.0; size], apparent, cells, run, clock: None, counts };
         crossbar.set(std::iter::repeat_n(0.0, size), 0);
         crossbar
@@ -280,8 +280,9 @@ impl Crossbar {
         model.visit(Go(self, counts, key));
         for (at, &count) in counts.iter().enumerate().filter(|(_, count)| **count != 0) {
             self.show(at, shown);
-            if let Some([up, down]) = &mut self.counts {
-                *(if count > 0 { &mut up[at] } else { &mut down[at] }) += u64::from(count.unsigned_abs());
+            if let Some(counts) = &mut self.counts {
+                let n = count.unsigned_abs();
+                counts[at] = counts[at].plus(if count > 0 { n } else { 0 }, n);
             }
         }
     }
@@ -299,17 +300,18 @@ impl Crossbar {
 
 /// During an update call.
 impl Crossbar {
-    /// A tally for the call, if anything needs it: `several` parts of a call reach a cell, write noise, or pulses that are counted.
-    pub(crate) fn tally(&self, several: bool) -> Option<Tally> {
-        let size = self.values.len();
-        let needed = several || self.apparent.is_some() || self.counts.is_some();
-        needed.then(|| Tally { n: vec![0; size], up: self.counts.is_some().then(|| vec![0; size]) })
+    /// A tally for the call, if anything needs it: `several` parts of a call reach a cell, write noise, or pulses that are counted. It has the
+    /// counts until the call ends.
+    pub(crate) fn tally(&mut self, several: bool) -> Option<Tally> {
+        let ordinals = several || self.apparent.is_some();
+        let needed = ordinals || self.counts.is_some();
+        needed.then(|| Tally { n: ordinals.then(|| vec![0; self.values.len()]), counts: self.counts.take() })
     }
 
     /// What a read-out sees of some cells in the middle of a call, in their order.
     pub(crate) fn seen_now(&self, lines: &Lines, tally: Option<&Tally>, first_vector: u64) -> Vec<f32> {
-        let fresh = |at: usize| match (&self.apparent, tally) {
-            (Some(_), Some(tally)) if tally.n[at] > 0 => self.apparent_at(at, tally.n[at], first_vector) - self.reference().at(at),
+        let fresh = |at: usize| match (&self.apparent, tally.and_then(|tally| tally.n.as_ref())) {
+            (Some(_), Some(n)) if n[at] > 0 => self.apparent_at(at, n[at], first_vector) - self.reference().at(at),
             _ => self.seen(at),
         };
         self.cells_of(lines).map(fresh).collect()
@@ -324,18 +326,13 @@ impl Crossbar {
     /// The end of an update call.
     pub(crate) fn close(&mut self, tally: Option<Tally>, first_vector: u64) {
         let Some(tally) = tally else { return };
-        if let Some(mut apparent) = self.apparent.take() {
-            for (at, &n) in tally.n.iter().enumerate().filter(|(_, n)| **n > 0) {
+        if let (Some(mut apparent), Some(n)) = (self.apparent.take(), &tally.n) {
+            for (at, &n) in n.iter().enumerate().filter(|(_, n)| **n > 0) {
                 apparent[at] = self.apparent_at(at, n, first_vector);
             }
             self.apparent = Some(apparent);
         }
-        if let (Some([up, down]), Some(ups)) = (&mut self.counts, tally.up) {
-            for (((up, down), ups), n) in up.iter_mut().zip(down).zip(ups).zip(tally.n) {
-                *up += u64::from(ups);
-                *down += u64::from(n - ups);
-            }
-        }
+        self.counts = tally.counts;
     }
 }
 
@@ -365,8 +362,9 @@ impl Crossbar {
     }
 
     /// Pulses up and down so far, if they are counted.
-    pub(crate) fn counts(&self) -> Option<&[Vec<u64>; 2]> {
-        self.counts.as_ref()
+    pub(crate) fn counts(&self) -> Option<[Vec<u64>; 2]> {
+        let counts = self.counts.as_ref()?;
+        Some([counts.iter().map(|count| count.up.into()).collect(), counts.iter().map(|count| count.down.into()).collect()])
     }
 
     /// Everything that changes, by name.
@@ -388,10 +386,8 @@ impl Crossbar {
                 state.push((name.into(), Values(values.clone())));
             }
         }
-        if let Some(counts) = &self.counts {
-            for (name, counts) in ["pulses_up", "pulses_down"].iter().zip(counts) {
-                state.push((name.to_string(), Counts(counts.clone())));
-            }
+        for (name, counts) in ["pulses_up", "pulses_down"].iter().zip(self.counts().into_iter().flatten()) {
+            state.push((name.to_string(), Counts(counts)));
         }
         state
     }
@@ -441,7 +437,7 @@ impl Crossbar {
             (true, Some(_)) => return Err(Error::new(format!("{field}.drift_start"), "is unknown: this device does not drift")),
             (_, None) => None,
         };
-        let mut counts = self.counts.clone();
+        let mut counts = self.counts();
         for (name, counts) in ["pulses_up", "pulses_down"].iter().zip(counts.iter_mut().flatten()) {
             match part(name) {
                 Some(State::Counts(saved)) if saved.len() == counts.len() => *counts = saved,
@@ -454,6 +450,9 @@ impl Crossbar {
                 }
             }
         }
+        let short = |n: u64| n.min(u64::from(u32::MAX)) as u32;
+        let counts =
+            counts.map(|[up, down]| up.into_iter().zip(down).map(|(up, down)| Count { up: short(up), down: short(down) }).collect());
         (self.values, self.apparent, self.clock, self.counts) = (stored, apparent, clock, counts);
         self.cells.planes = planes.into_iter().map(Plane::collect).collect();
         Ok(())
