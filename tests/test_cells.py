@@ -512,13 +512,13 @@ def test_cells_are_checked() -> None:
     with pytest.raises(ValueError, match="gamma_vec"):
         Vector((STEP, STEP), gamma_vec=(1.0,))
     # 0.1 + 0.2 - 0.3 is 0 in float32
-    with pytest.raises(ValueError, match="gamma_vec .* sum is not 0"):
+    with pytest.raises(ValueError, match=r"gamma_vec .* sum is not 0"):
         Vector((STEP, STEP, STEP), gamma_vec=(0.1, 0.2, -0.3))
-    with pytest.raises(ValueError, match="gamma_vec .* sum is not 0"):
+    with pytest.raises(ValueError, match=r"gamma_vec .* sum is not 0"):
         Vector((STEP,), gamma_vec=(1e-50,))
-    with pytest.raises(ValueError, match="gamma_vec .* take turns"):
+    with pytest.raises(ValueError, match=r"gamma_vec .* take turns"):
         Vector((STEP, STEP), gamma_vec=(1.0, 0.0), update_policy="single_random")
-    with pytest.raises(ValueError, match="gamma_vec .* take turns"):
+    with pytest.raises(ValueError, match=r"gamma_vec .* take turns"):
         Vector((STEP, STEP), gamma_vec=(0.0, 1.0), update_policy="single_fixed")
     with pytest.raises(ValueError, match="first_update_idx"):
         Vector((STEP, STEP), first_update_idx=2)
