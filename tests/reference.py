@@ -625,7 +625,7 @@ class Crossbar:
         self.device = complete(device)
         self.cells = draw_cells(self.device, draw, *shape)
         self.run = run
-        self.granularity, self.route = granularity(self.device), "both"
+        self.granularity, self.route, self.share = granularity(self.device), "both", 1.0
         self.values = np.zeros(shape, F)
         self.apparent = np.zeros(shape, F)
         self.write_noise = F(self.device["write_noise_std"]) * F(self.device["dw_min"])
@@ -674,7 +674,12 @@ class Crossbar:
 
     def store(self, w: Floats) -> None:
         """Stores weights, clipped to the bounds of the cells."""
-        self.values = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
+        self.values = self.stored(w)
+
+    def stored(self, w: Floats) -> Floats:
+        """What cells of weight `w` store; without any reference that is `w` itself, a negative zero, too."""
+        v = w if (self.cells["reference"] == ZERO).all() else w + self.cells["reference"]
+        return clip(v, self.cells["w_min"], self.cells["w_max"])
 
     def change(self, w: Floats, key: int) -> None:
         """Stores weights and draws all write noise afresh."""
@@ -711,11 +716,12 @@ class Crossbar:
         return (w - b) * self.cells["decay"] + b
 
     def end_batch(self, number: int, operation: int) -> None:
-        """Diffusion, then decay; a device without either keeps every bit."""
-        if self.device["lifetime"] == 0.0 and self.device["diffusion"] == 0.0:
+        """Diffusion, then decay; cells that all have neither keep every bit."""
+        still, lasting = (self.cells["diffusion"] == ZERO).all(), (self.cells["decay"] == ONE).all()
+        if still and lasting:
             return
         w = self.hidden()
-        if self.device["diffusion"] > 0.0:
+        if not still:
             w = self.diffused(w, child(self.run, DIFFUSION, number))
         self.change(self.decayed(w), child(self.run, WRITE_NOISE, 1, operation))
 
@@ -731,8 +737,7 @@ class Crossbar:
     def reset(self, where: Switches, key: int, shown: int) -> None:
         """`w <- b + reset_std z` of some cells."""
         w = self.cells["reset"] + F(self.device["reset_std"]) * self.normals(key)
-        v = clip(w + self.cells["reference"], self.cells["w_min"], self.cells["w_max"])
-        self.values = np.where(where, v, self.values)
+        self.values = np.where(where, self.stored(w), self.values)
         self.show(shown, where)
 
     def reset_columns(self, columns: list[int], prob: F, operation: int) -> None:
@@ -810,8 +815,13 @@ class Array:
         )
         self.parts = [Crossbar(part, shape, *key) for part, key in zip(devices, keys, strict=True)]
         self.granularity = self.parts[0].granularity if single else self.mean_granularity()
-        for part in self.parts:
+        whole = 0.0
+        for factor in self.factors:
+            whole = whole + float(factor)
+        for part, factor in zip(self.parts, self.factors, strict=True):
             part.granularity = self.granularity
+            if self.policy != "one_sided":
+                part.share = whole if self.policy == "all" else float(factor)
         if self.policy == "one_sided":
             self.parts[0].route, self.parts[1].route = "up", "down_as_up"
 
@@ -899,8 +909,7 @@ class Array:
             key = child(part.run, REFRESH, number)
             part.reset(full & ~larger, key, child(key, SHOWN))
             w = part.cells["reset"] + difference
-            v = clip(w + part.cells["reference"], part.cells["w_min"], part.cells["w_max"])
-            part.values = np.where(full & larger, v, part.values)
+            part.values = np.where(full & larger, part.stored(w), part.values)
             part.show(child(key, SHOWN), full & larger)
 
 
@@ -933,7 +942,7 @@ def change(
     if kind in ("pulsed", "analog_update", "none_with_device", "none"):
         size = len(x) if pulses["increment"] == "batch" else 1
         for b in range(0, len(x), size):
-            dw = increments(x[b : b + size], d[b : b + size], rate)
+            dw = increments(x[b : b + size], d[b : b + size], rate / array.share)
             if kind == "pulsed":
                 pulse(array, routed(whole(array, dw, pulses, keys[b][1]), route))
             else:
@@ -962,6 +971,7 @@ def finite(v: Floats) -> Floats:
 
 def increments(x: Floats, d: Floats, rate: float) -> Floats:
     """`dw = (-rate d_i) x_j`, summed over the vectors from left to right."""
+    rate = float(finite(F(rate)))
     total = np.zeros((d.shape[1], x.shape[1]), F)
     for b in range(len(x)):
         for row in range(d.shape[1]):

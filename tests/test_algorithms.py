@@ -9,6 +9,7 @@ small multiples of powers of two, so that results are compared for equality.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,16 @@ def test_digital_weights_have_no_bounds_and_no_periphery() -> None:
 # ---- T-ALG-1
 
 
-def test_T_ALG_1_transfers_column_by_column() -> None:
+@pytest.mark.parametrize("columns", [True, False])
+def test_T_ALG_1_transfers_line_by_line(columns: bool) -> None:
     rho, every = 0.25, 3
-    algorithm = og.TikiTaka(transfer_every=every, units_in_mbatch=False, transfer_lr=rho, scale_transfer_lr=False)
+    algorithm = og.TikiTaka(
+        transfer_every=every,
+        units_in_mbatch=False,
+        transfer_lr=rho,
+        scale_transfer_lr=False,
+        transfer_columns=columns,
+    )
     tile = ideal(4, 5, algorithm)
     fast, slow = eighths(4, 5), eighths(4, 5, 3)
     tile.arrays["fast"].weights = fast
@@ -75,56 +83,64 @@ def test_T_ALG_1_transfers_column_by_column() -> None:
     expected = slow.copy()
     for vector in range(1, 40):
         silent(tile, 1)
-        # the first transfer comes after exactly `every` vectors, and after the last column comes the first again
+        # the first transfer comes after exactly `every` vectors, and after the last line comes the first again
         if vector % every == 0:
-            column = (vector // every - 1) % 5
-            expected[:, column] += rho * fast[:, column]
+            line = (vector // every - 1) % (5 if columns else 4)
+            at = (slice(None), line) if columns else (line, slice(None))
+            expected[at] += rho * fast[at]
         np.testing.assert_array_equal(tile.arrays["slow"].weights, expected, err_msg=f"after vector {vector}")
         np.testing.assert_array_equal(tile.arrays["fast"].weights, fast)
 
 
+@pytest.mark.parametrize("columns", [True, False])
 @pytest.mark.parametrize("reads", [1, 2, 3, 4, 5, 0])
-def test_T_ALG_1_several_columns_at_once_and_the_pointer_wraps(reads: int) -> None:
-    algorithm = og.TikiTaka(n_reads_per_transfer=reads, transfer_lr=0.5, scale_transfer_lr=False)
-    tile = ideal(3, 5, algorithm)
-    fast = eighths(3, 5)
+def test_T_ALG_1_several_lines_at_once_and_the_pointer_wraps(reads: int, columns: bool) -> None:
+    algorithm = og.TikiTaka(
+        n_reads_per_transfer=reads, transfer_lr=0.5, scale_transfer_lr=False, transfer_columns=columns
+    )
+    tile = ideal(3, 5, algorithm) if columns else ideal(5, 3, algorithm)
+    fast = eighths(tile.d_out, tile.d_in)
     tile.arrays["fast"].weights = fast
     times = np.zeros(5)
-    columns = 0
+    lines = 0
     for _ in range(6):
         silent(tile, 2)
         for _ in range(reads or 5):
-            times[columns % 5] += 1
-            columns += 1
-        np.testing.assert_array_equal(tile.arrays["slow"].weights, 0.5 * fast * times)
+            times[lines % 5] += 1
+            lines += 1
+        each = times if columns else times[:, None]
+        np.testing.assert_array_equal(tile.arrays["slow"].weights, 0.5 * fast * each)
 
 
-def test_T_ALG_1_no_more_reads_than_columns() -> None:
+def test_T_ALG_1_no_more_reads_than_lines() -> None:
     with pytest.raises(ValueError, match=r"reads is 6, allowed: .* 5"):
         ideal(3, 5, og.TikiTaka(n_reads_per_transfer=6))
+    with pytest.raises(ValueError, match=r"reads is 4, allowed: .* 3"):
+        ideal(3, 5, og.TikiTaka(n_reads_per_transfer=4, transfer_columns=False))
 
 
-def test_T_ALG_1_one_full_pass_in_pulses_adds_the_array_in_the_mean() -> None:
+@pytest.mark.parametrize("columns", [True, False])
+def test_T_ALG_1_one_full_pass_in_pulses_adds_the_array_in_the_mean(columns: bool) -> None:
     """The same with stochastic trains on both sides: the mean over many tiles is the exact transfer."""
     rho, g, tiles = 0.5, 2**-7, 400
     device = og.devices.ConstantStep(dw_min=g, w_max=8.0, w_min=-8.0)
     fast = eighths(3, 4)
-    algorithm = og.TikiTaka(transfer_lr=rho, scale_transfer_lr=False)
+    algorithm = og.TikiTaka(transfer_lr=rho, scale_transfer_lr=False, transfer_columns=columns)
     total, squares = np.zeros((3, 4)), np.zeros((3, 4))
     for seed in range(tiles):
         tile = og.Tile(3, 4, device=device, algorithm=algorithm, pulses=og.PulseTrain(desired_bl=100), seed=seed)
         tile.arrays["fast"].weights = fast
-        for _ in range(4):
+        for _ in range(4 if columns else 3):
             silent(tile, 1)
         change = tile.arrays["slow"].weights.astype(np.float64)
         total += change
         squares += (change - rho * fast) ** 2
     # at most 64 pulses are wanted, trains have up to 100 slots: nothing is clipped, and the mean number of pulses k
-    # has the variance k (1 - k / BL) < k with BL = ceil of the column's largest k
+    # has the variance k (1 - k / BL) < k with BL = ceil of the line's largest k
     k = rho * np.abs(fast) / g
     error = 5 * g * np.sqrt(k / tiles)
     assert (np.abs(total / tiles - rho * fast) <= error).all()
-    bl = np.ceil(k.max(axis=0))
+    bl = np.ceil(k.max(axis=0 if columns else 1, keepdims=True))
     np.testing.assert_array_equal((k * (1 - k / bl) > 1e-9), squares > 0)
 
 
@@ -142,6 +158,78 @@ def test_T_ALG_1_the_gradient_comes_before_the_transfer() -> None:
         w = w + 0.25 * p
         np.testing.assert_array_equal(tile.arrays["fast"].weights, p)
         np.testing.assert_array_equal(tile.arrays["slow"].weights, w)
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_T_ALG_1_random_transfers_start_at_any_line_alike(columns: bool) -> None:
+    n, events, reads = 5, 4000, 2
+    algorithm = og.TikiTaka(
+        transfer_every=1, units_in_mbatch=False, n_reads_per_transfer=reads, transfer_columns=columns,
+        random_selection=True, transfer_lr=2**-10, scale_transfer_lr=False,
+    )  # fmt: skip
+    tile = ideal(1, n, algorithm) if columns else ideal(n, 1, algorithm)
+    tile.arrays["fast"].weights = np.ones((tile.d_out, tile.d_in))
+    starts = np.zeros(n)
+    before = np.zeros(n)
+    for _ in range(events):
+        silent(tile, 1)
+        now = tile.arrays["slow"].weights.ravel() * 2**10
+        # a line and the next one, the first after the last
+        (start,) = (k for k in range(n) if now[k] > before[k] and now[(k + 1) % n] > before[(k + 1) % n])
+        assert now.sum() - before.sum() == reads
+        starts[start] += 1
+        before = now
+    # Binomial with p = 1 / n
+    assert (np.abs(starts - events / n) < 5 * np.sqrt(events / n * (1 - 1 / n))).all()
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("columns", [True, False])
+def test_T_ALG_1_lines_are_reset_after_they_were_read(columns: bool, prob: float) -> None:
+    n, read = 2000, 1500
+    algorithm = og.TikiTaka(n_reads_per_transfer=read, with_reset_prob=prob, transfer_columns=columns, transfer_lr=1.0)
+    tile = ideal(2, n, algorithm) if columns else ideal(n, 2, algorithm)
+    tile.arrays["fast"].weights = np.ones((tile.d_out, tile.d_in))
+    silent(tile, 1)
+    fast, slow = (tile.arrays[name].weights if columns else tile.arrays[name].weights.T for name in ("fast", "slow"))
+    # what was read is what was there before, and other lines stay
+    np.testing.assert_array_equal(slow, np.tile(np.arange(n) < read, (2, 1)))
+    np.testing.assert_array_equal(fast[0], fast[1], err_msg="a line is reset as a whole")
+    assert set(fast[0]) <= {0.0, 1.0}
+    assert fast[0, read:].all()
+    assert abs((fast[0, :read] == 0).sum() - prob * read) <= 5 * np.sqrt(read * prob * (1 - prob))
+
+
+@pytest.mark.parametrize("columns", [True, False])
+@pytest.mark.parametrize("reads", [1, 2, 3, 0])
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_T_ALG_1_every_level_waits_for_a_pass_of_the_one_before(levels: int, reads: int, columns: bool) -> None:
+    """Periods `every (lines / reads)^i`, rounded up; a level reads what the one before wrote at the same vector."""
+    shape, every, rho = (4, 2) if not columns else (2, 4), 2, 0.5
+    algorithm = og.TikiTaka(
+        transfer_every=every, units_in_mbatch=False, n_reads_per_transfer=reads, transfer_columns=columns,
+        gamma=0.5, fast_lr=0.125, transfer_lr_vec=(rho,) * levels, scale_transfer_lr=False,
+    )  # fmt: skip
+    wide = og.devices.ConstantStep(dw_min=2**-10, w_max=2.0**20, w_min=-(2.0**20))
+    tile = og.Tile(*shape, device=wide, algorithm=algorithm, pulses=EXACT)
+    names = ["fast", *(f"mid{i}" for i in range(1, levels)), "slow"]
+    assert list(tile.arrays) == names
+    arrays = [np.zeros((4, 2)) for _ in names]
+    pointers = [0] * levels
+    periods = [ceil(every * (4 / (reads or 4)) ** level) for level in range(levels)]
+    for vector in range(1, 65):
+        tile.update(np.ones((1, shape[1])), -np.ones((1, shape[0])), 1.0)
+        arrays[0] += 0.125
+        for level in range(levels):
+            if vector % periods[level] == 0:
+                for _ in range(reads or 4):
+                    arrays[level + 1][pointers[level] % 4] += rho * arrays[level][pointers[level] % 4]
+                    pointers[level] += 1
+        for name, expected in zip(names, arrays, strict=True):
+            seen = tile.arrays[name].weights
+            np.testing.assert_array_equal(seen.T if columns else seen, expected, err_msg=f"{name}, {vector}")
+        mixed = sum(0.5 ** (levels - i) * each for i, each in enumerate(arrays))
+        np.testing.assert_array_equal(tile.weights.T if columns else tile.weights, mixed)
 
 
 def test_T_ALG_1_writes_are_clipped_to_the_slow_cells() -> None:
@@ -213,15 +301,18 @@ PERIODS = [
 ]
 
 
+@pytest.mark.parametrize("columns", [True, False])
 @pytest.mark.parametrize(("settings", "calls", "expected"), PERIODS, ids=str)
-def test_T_ALG_2_periods(settings: dict[str, Any], calls: list[int], expected: Any) -> None:
-    # Every vector adds 1 / 8 to every cell of the fast array, and the k-th event copies column k: a clock.
-    tile = ideal(1, 24, og.TikiTaka(fast_lr=0.125, transfer_lr=1.0, scale_transfer_lr=False, **settings))
+def test_T_ALG_2_periods(settings: dict[str, Any], calls: list[int], expected: Any, columns: bool) -> None:
+    # Every vector adds 1 / 8 to every cell of the fast array, and the k-th event copies line k: a clock.
+    rates = dict(fast_lr=0.125, transfer_lr=1.0, scale_transfer_lr=False)
+    algorithm = og.TikiTaka(transfer_columns=columns, **rates, **settings)
+    tile = ideal(1, 24, algorithm) if columns else ideal(24, 1, algorithm)
     for m in calls:
-        tile.update(np.ones((m, 24)), -np.ones((m, 1)), lr=1.0)
+        tile.update(np.ones((m, tile.d_in)), -np.ones((m, tile.d_out)), lr=1.0)
     assert sum(calls) == 24
     assert tile.arrays["fast"].weights[0, 0] == 24 / 8
-    times = tile.arrays["slow"].weights[0] * 8
+    times = tile.arrays["slow"].weights.ravel() * 8
     assert [int(t) for t in times if t] == list(expected)
 
 
@@ -257,6 +348,25 @@ def test_T_ALG_3_set_weights_go_to_the_last_term(algorithm: og.algorithms.Algori
     np.testing.assert_array_equal(tile.arrays[list(tile.arrays)[-1]].weights, w)
     if "fast" in tile.arrays:
         assert not tile.arrays["fast"].weights.any()
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_T_ALG_3_many_levels_mix_by_powers(columns: bool) -> None:
+    tile = ideal(3, 4, og.TikiTaka(gamma=0.5, transfer_lr_vec=(1.0, 1.0, 1.0), transfer_columns=columns))
+    x, d = eighths(2, 4, 1), eighths(2, 3, 2)
+    w = np.zeros((3, 4))
+    for level, name in enumerate(["fast", "mid1", "mid2", "slow"]):
+        tile.arrays[name].weights = eighths(3, 4, level)
+        w += 0.5 ** (3 - level) * eighths(3, 4, level)
+    np.testing.assert_array_equal(tile.weights, w)
+    np.testing.assert_array_equal(tile.forward(x), x @ w.T)
+    np.testing.assert_array_equal(tile.backward(d), d @ w)
+    hidden = ideal(3, 4, og.TikiTaka(gamma_vec=(0.0, 0.25, 1.0), transfer_columns=columns))
+    hidden.arrays["mid1"].weights = eighths(3, 4)
+    y = hidden.forward(x)
+    np.testing.assert_array_equal(y, x @ (0.25 * eighths(3, 4)).T)
+    hidden.arrays["fast"].weights = eighths(3, 4, 5)
+    np.testing.assert_array_equal(hidden.forward(x), y)
 
 
 def test_T_ALG_3_residual_learning_mixes_four_tenths() -> None:

@@ -521,6 +521,16 @@ def test_products(io: dict[str, Any], shape: tuple[int, int]) -> None:
     assert_same_state(tiles)
 
 
+def test_a_digital_weight_has_no_periphery() -> None:
+    """Not even the running mean of its noise management."""
+    io = {**ALL, "noise_management": "average_abs_max"}
+    tiles = both(plan=DIGITAL, forward=io, backward=io)
+    x, d = vectors(5, 3, SHAPE)
+    assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
+    assert_same(*(tile.backward(d) for tile in tiles), "backward")
+    assert_same_state(tiles)
+
+
 def test_a_large_batch_goes_forward_in_blocks() -> None:
     tiles = both(forward=KIT, backward=KIT)
     x, d = vectors(5, 37, SHAPE)
@@ -656,7 +666,19 @@ def test_one_transfer_with_sums_and_two_writes() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3])
-@pytest.mark.parametrize("drift", [{"lifetime": 20.0}, {"diffusion": 0.01}, {"lifetime": 1.2, "diffusion": 0.01}])
+@pytest.mark.parametrize(
+    "drift",
+    [
+        {"lifetime": 20.0},
+        {"diffusion": 0.01},
+        {"lifetime": 1.2, "diffusion": 0.01},
+        # so long that the decay of a mini-batch is 1 in float32: nothing changes, not even write noise
+        {"lifetime": 1e9, "reset": 0.1, "write_noise_std": 1.0},
+        # all is lost at once, and negative weights leave a negative zero
+        {"lifetime": 0.5, "reference_mean": 0.0, "reference_std": 0.0},
+    ],
+    ids=str,
+)
 def test_ends_of_mini_batches(drift: dict[str, float], spread: float) -> None:
     device = {**DEVICES["SoftBounds"], **drift, "lifetime_dtod": spread, "diffusion_dtod": spread}
     tiles = both(device=device, plan=tiki_taka(1, "batches", gamma=0.4))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tables import AGEING, DEVICES
-from test_bits import STOCHASTIC, Both, assert_same, assert_same_state, both, tiki_taka, train, vectors
+from test_bits import ANALOG, STOCHASTIC, Both, assert_same, assert_same_state, both, tiki_taka, train, vectors
 
 import ohmgrad as og
 from ohmgrad import _core
@@ -101,7 +101,7 @@ def test_bits_of_cells_of_several_devices(cell: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("pulse_type", ["stochastic", "mean_count", "pulsed", "analog_update", "none_with_device"])
-@pytest.mark.parametrize("cell", ["vector, in turn", "one-sided, refreshed", "hidden in a vector"])
+@pytest.mark.parametrize("cell", ["vector, shares", "vector, in turn", "one-sided, refreshed", "hidden in a vector"])
 def test_bits_of_cells_with_every_kind_of_update(cell: str, pulse_type: str) -> None:
     pulses = {**STOCHASTIC, "pulse_type": pulse_type}
     tiles = both(device=CELLS[cell], pulses=pulses, plan=tiki_taka(2, "vectors", gamma=0.4, pulses=pulses))
@@ -160,6 +160,22 @@ def test_state_of_cells_survives(cell: dict[str, Any]) -> None:
     states = first.state(), second.state()
     assert states[0].keys() == states[1].keys()
     assert all(states[0][name].tobytes() == states[1][name].tobytes() for name in states[0])
+
+
+def test_state_of_cells_beyond_their_bounds_survives() -> None:
+    """Exact updates know no bounds: a tile takes what another one of its kind saved."""
+    pulses = {"pulse_type": "none"}
+    for plan in (ANALOG, tiki_taka(1, "vectors", pulses=pulses)):
+        first, second = (both(plan=plan, pulses=pulses)[0] for _ in range(2))
+        x, d = vectors(0, 5, (5, 33))
+        first.update(x, d, 30.0)
+        assert np.abs(first.weights()).max() > 2
+        second.load_state(first.state())
+        np.testing.assert_array_equal(second.weights(), first.weights())
+    bounded, free = both()[0], both(pulses=pulses)[0]
+    free.update(x, d, 30.0)
+    with pytest.raises(ValueError, match=r"weight\.values is .*bounds of the cell"):
+        bounded.load_state(free.state())
 
 
 # ---- laws
@@ -391,6 +407,26 @@ def test_the_mean_update_of_a_cell_is_that_of_a_weight() -> None:
         assert (np.abs(mean - expected) < 5 * np.sqrt(np.abs(expected) * g / 400)).all(), cell
 
 
+@pytest.mark.parametrize("pulse_type", ["none", "none_with_device", "analog_update", "pulsed"])
+def test_an_increment_of_a_cell_is_that_of_its_weight(pulse_type: Any) -> None:
+    """Whatever the shares of the devices and whoever takes it: exactly, in small multiples of powers of two."""
+    x, d = np.array([[0.5, -0.25], [0.25, 0.5]]), np.array([[0.5], [-0.5]])
+    for cell in (
+        Vector((STEP, STEP)),
+        Vector((STEP, STEP), gamma_vec=(1.0, 1.0)),
+        Vector((STEP, COARSE), gamma_vec=(0.75, -0.25)),
+        Vector((STEP, STEP), update_policy="single_fixed", first_update_idx=1),
+        Vector((STEP, STEP), gamma_vec=(1.0, 0.5), update_policy="single_sequential"),
+        Vector((STEP, STEP), update_policy="single_random"),
+        ReferenceCell((STEP, COARSE)),
+        OneSided(STEP),
+    ):
+        tile = og.Tile(1, 2, device=cell, pulses=og.PulseTrain(pulse_type=pulse_type))
+        for _ in range(3):
+            tile.update(x, d, 0.5)
+        np.testing.assert_array_equal(tile.weights, -1.5 * d.T @ x, err_msg=str(cell))
+
+
 def test_a_reference_stays() -> None:
     _, values = pulsed(ReferenceCell(STEP))
     assert values == [4 * 2.0**-6, 0.0]
@@ -475,6 +511,15 @@ def test_cells_are_checked() -> None:
         Vector((STEP, STEP), gamma_vec=(1.0, -1.0))
     with pytest.raises(ValueError, match="gamma_vec"):
         Vector((STEP, STEP), gamma_vec=(1.0,))
+    # 0.1 + 0.2 - 0.3 is 0 in float32
+    with pytest.raises(ValueError, match=r"gamma_vec .* sum is not 0"):
+        Vector((STEP, STEP, STEP), gamma_vec=(0.1, 0.2, -0.3))
+    with pytest.raises(ValueError, match=r"gamma_vec .* sum is not 0"):
+        Vector((STEP,), gamma_vec=(1e-50,))
+    with pytest.raises(ValueError, match=r"gamma_vec .* take turns"):
+        Vector((STEP, STEP), gamma_vec=(1.0, 0.0), update_policy="single_random")
+    with pytest.raises(ValueError, match=r"gamma_vec .* take turns"):
+        Vector((STEP, STEP), gamma_vec=(0.0, 1.0), update_policy="single_fixed")
     with pytest.raises(ValueError, match="first_update_idx"):
         Vector((STEP, STEP), first_update_idx=2)
     with pytest.raises(ValueError, match="update_policy"):

@@ -209,9 +209,11 @@ impl Executor<'_> {
     fn pulse(&mut self, target: usize, pulses: &PulseTrain, job: Job, numbers: &[u64], purpose: Use, tallies: &mut Tallies) {
         let array = &mut self.arrays[target];
         let granularity = array.granularity();
-        for ((crossbar, takes, route), tally) in array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]) {
+        for ((crossbar, takes, route, seen), tally) in array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]) {
             let noise = crossbar.pulse_key(self.first_vector);
-            let share = Job { granularity, noise, takes: takes.as_deref(), route, ..job };
+            // Increments are of the weight; of pulses the granularity knows what is seen.
+            let rate = if pulses.increments() { (job.rate / seen).clamp(-f64::from(f32::MAX), f64::from(f32::MAX)) } else { job.rate };
+            let share = Job { rate, granularity, noise, takes: takes.as_deref(), route, ..job };
             update(self.machine, crossbar, pulses, &share, tally.as_mut());
         }
     }

@@ -135,6 +135,11 @@ impl PulseTrain {
         }
     }
 
+    /// Whether cells get increments, or numbers of pulses that are made of increments.
+    pub(crate) fn increments(&self) -> bool {
+        matches!(self.pulse_type, PulseType::Pulsed | PulseType::AnalogUpdate | PulseType::NoneWithDevice | PulseType::None)
+    }
+
     /// Whether the scale factors need the largest |x| and |d|.
     pub(crate) fn managed(&self) -> bool {
         self.update_management || self.update_bl_management

@@ -193,14 +193,20 @@ impl Array {
         }
     }
 
-    /// The crossbars with the vectors that each takes (`None`: all) and the route of its pulses.
-    pub(crate) fn routes(&mut self, numbers: &[u64], purpose: Use) -> Vec<(&mut Crossbar, Option<Vec<bool>>, Route)> {
+    /// The crossbars with the vectors that each takes (`None`: all), the route of its pulses, and how much of an increment of it is seen in the weight.
+    pub(crate) fn routes(&mut self, numbers: &[u64], purpose: Use) -> Vec<(&mut Crossbar, Option<Vec<bool>>, Route, f64)> {
         let every = matches!(self.policy, Policy::All | Policy::OneSided);
         let takes = |part: usize| (!every).then(|| numbers.iter().map(|number| self.takes(part, *number, purpose)).collect());
         let takes: Vec<Option<Vec<bool>>> = (0..self.parts.len()).map(takes).collect();
         let routes: &[Route] = if self.policy == Policy::OneSided { &[Route::Up, Route::DownAsUp] } else { &[Route::Both] };
-        let parts = self.parts.iter_mut().zip(takes).zip(routes.iter().cycle());
-        parts.map(|((part, takes), route)| (part, takes, *route)).collect()
+        let share = |factor: &f32| match self.policy {
+            Policy::All => self.factors.iter().map(|factor| f64::from(*factor)).sum(),
+            Policy::OneSided => 1.0,
+            _ => f64::from(*factor),
+        };
+        let shares: Vec<f64> = self.factors.iter().map(share).collect();
+        let parts = self.parts.iter_mut().zip(takes).zip(routes.iter().cycle()).zip(shares);
+        parts.map(|(((part, takes), route), share)| (part, takes, *route, share)).collect()
     }
 
     /// A tally for each crossbar that needs one in an update call.
@@ -323,11 +329,11 @@ impl Array {
             .collect()
     }
 
-    /// Replaces what changes; `take` gives a named part of the saved state if there is one.
-    pub(crate) fn restore(&mut self, take: &mut dyn FnMut(&str) -> Option<State>) -> Result<()> {
+    /// Replaces what changes; `take` gives a named part of the saved state if there is one. `bounded`: values are within the bounds of the cells.
+    pub(crate) fn restore(&mut self, bounded: bool, take: &mut dyn FnMut(&str) -> Option<State>) -> Result<()> {
         for index in 0..self.parts.len() {
             let prefix = if self.single() { self.name.clone() } else { format!("{}.{index}", self.name) };
-            self.parts[index].restore(&format!("state.{prefix}"), &mut |name| take(&format!("{prefix}.{name}")))?;
+            self.parts[index].restore(&format!("state.{prefix}"), bounded, &mut |name| take(&format!("{prefix}.{name}")))?;
         }
         Ok(())
     }
@@ -359,7 +365,8 @@ fn cell(settings: Value) -> Result<Cell> {
             }
             let gammas = f.reals("gamma_vec", -LARGEST..=LARGEST)?;
             let gammas = if gammas.is_empty() { vec![1.0 / n as f64; n] } else { gammas };
-            if gammas.len() != n || gammas.iter().sum::<f64>() == 0.0 {
+            let gammas: Vec<f32> = gammas.iter().map(|g| *g as f32).collect();
+            if gammas.len() != n || gammas.iter().sum::<f32>() == 0.0 {
                 return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), format_args!("{n} numbers whose sum is not 0")));
             }
             let policies = [
@@ -370,7 +377,15 @@ fn cell(settings: Value) -> Result<Cell> {
             ];
             let policy = f.choice("update_policy", &policies)?;
             let first = f.whole("first_update_idx", 0, 0..=n - 1)?;
-            (devices, gammas.iter().map(|g| *g as f32).collect(), policy, first, None)
+            let silent = match policy {
+                Policy::Fixed => gammas[first] == 0.0,
+                Policy::Sequential | Policy::Random => gammas.contains(&0.0),
+                _ => false,
+            };
+            if silent {
+                return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), "numbers other than 0 for devices that take turns"));
+            }
+            (devices, gammas, policy, first, None)
         }
         "ReferenceCell" => {
             pair(devices.len())?;

@@ -6,11 +6,11 @@ pub(crate) mod crossbar;
 use crate::device::LARGEST;
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::fields::{Fields, Value};
-use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, multiply, product};
+use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, product};
 use crate::plan::executor::{Counters, Executor, TransferCounters};
 use crate::plan::{Axis, Place, Plan};
 use crate::pool::{Machine, Pool};
-use crate::pulse::PulseTrain;
+use crate::pulse::{PulseTrain, PulseType};
 use crate::rng::{Key, Kind, Use};
 use crate::simd::Isa;
 pub use array::check_device;
@@ -113,8 +113,14 @@ impl Tile {
                 return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to {name} = {lines}")));
             }
         }
-        let forward = Io::new(Fields::new("forward", forward)?)?;
-        let backward = Io::new(Fields::new("backward", backward)?)?;
+        let mut forward = Io::new(Fields::new("forward", forward)?)?;
+        let mut backward = Io::new(Fields::new("backward", backward)?)?;
+        if plan.weight.iter().all(|term| matches!(term.place, Place::Digital(_))) {
+            // A purely digital weight has no periphery.
+            let perfect = Value::Map(vec![("is_perfect".into(), Value::Bool(true))]);
+            forward = Io::new(Fields::new("forward", perfect)?)?;
+            backward = forward;
+        }
         let pulses = PulseTrain::new(Fields::new("pulses", pulses)?)?;
         if let Some((name, _)) = devices.iter().find(|(name, _)| !plan.arrays.contains(name)) {
             return Err(Error::value("devices", format_args!("{name:?}"), format_args!("the arrays {}", plan.arrays.join(", "))));
@@ -185,14 +191,6 @@ impl Tile {
         self.refresh_composite();
         let machine = Machine { isa: self.isa, pool };
         let matrix = Matrix { values: self.composite(), rows: self.rows, columns: self.columns, forward };
-        // A purely digital weight has no periphery.
-        if self.plan.weight.iter().all(|term| matches!(term.place, Place::Digital(_))) {
-            let lines_out = if forward { self.rows } else { self.columns };
-            let lines_in = if forward { self.columns } else { self.rows };
-            let mut y = vec![0.0; x.len() / lines_in * lines_out];
-            multiply(machine, matrix, x, &mut y);
-            return y;
-        }
         let io = if forward { &self.forward } else { &self.backward };
         let mut mean = Mean { value: self.means[usize::from(!forward)], moves };
         let y = product(machine, io, matrix, x, streams, &mut mean, forward);
@@ -490,12 +488,19 @@ impl Tile {
         state
     }
 
+    /// Whether every update of an array ends at the bounds of its cells.
+    fn is_bounded(&self, array: usize) -> bool {
+        let gradient = (self.plan.gradient.target == Place::Array(array)).then_some(&self.pulses);
+        let steps = self.plan.transfers.iter().flat_map(|transfer| &transfer.steps).filter(|step| step.target == array);
+        steps.map(|step| &step.pulses).chain(gradient).all(|pulses| pulses.pulse_type != PulseType::None)
+    }
+
     /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
     pub fn load_state(&mut self, mut state: Vec<(String, State)>) -> Result<()> {
         let mut take = |name: &str| state.iter().position(|(n, _)| n == name).map(|at| state.swap_remove(at).1);
         let mut next = self.clone();
-        for array in &mut next.arrays {
-            array.restore(&mut take)?;
+        for (at, array) in next.arrays.iter_mut().enumerate() {
+            array.restore(self.is_bounded(at), &mut take)?;
         }
         let missing = |name: &str| Error::new(format!("state.{name}"), "is missing");
         let mut values = |name: &str| match take(name) {
