@@ -7,7 +7,6 @@ use crate::device::{Cell, Cells, Device, Model, Noise, Visit, analog_step, step}
 use crate::pool::Machine;
 use crate::simd::{Kernel, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
-use std::ops::Range;
 
 /// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product kept finite.
 pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {

@@ -217,9 +217,9 @@ impl Block {
             }
         }
         if let Some(ups) = &mut self.ups {
-            for lane in 0..LANES {
+            for (lane, ups) in ups.iter_mut().enumerate() {
                 let up = self.queue[lane] & !self.free[lane];
-                ups[lane] += (up & 1) + ((up >> 1) & !self.ordinal[lane] & 1);
+                *ups += (up & 1) + ((up >> 1) & !self.ordinal[lane] & 1);
             }
         }
         for lane in 0..LANES {
