@@ -27,7 +27,7 @@ Counts = NDArray[np.uint64]
 
 
 class PulseCounts(NamedTuple):
-    """Pulses that every cell got since the tile was built, ``[d_out, d_in]`` each."""
+    """Pulses that every cell got since the tile was built, ``up`` and ``down``, uint64 ``[d_out, d_in]`` each."""
 
     up: Counts
     down: Counts
@@ -38,7 +38,20 @@ _LINES = 1 << 31
 
 
 class Parameters(Mapping[str, Floats]):
-    """Per-cell parameters of an array by name: reads are copies ``[d_out, d_in]``, assigning such a matrix sets it."""
+    """Per-cell parameters of an array by name: reads are copies ``[d_out, d_in]``, assigning such a matrix sets it.
+
+    Stored weights are clipped to bounds that are set. KeyError for another name; ValueError for another shape, for
+    values that are not finite, and for cells that contradict themselves (``w_min > w_max``, a ``decay`` outside 0 to 1,
+    a negative ``diffusion``); nothing is changed then.
+
+    >>> import ohmgrad as og
+    >>> cells = og.Tile(1, 2).arrays["weight"].parameters
+    >>> cells["w_max"] = [[0.5, 0.25]]
+    >>> cells["w_max"]
+    array([[0.5 , 0.25]], dtype=float32)
+    >>> list(cells)[:5]
+    ['w_max', 'w_min', 'dw_up', 'dw_down', 'reference']
+    """
 
     def __init__(self, core: _core.Tile, array: str) -> None:
         self._core = core
@@ -68,7 +81,13 @@ class Parameters(Mapping[str, Floats]):
 
 
 class Matrix:
-    """A digital float32 matrix of a tile."""
+    """A digital float32 matrix of a tile.
+
+    >>> import ohmgrad as og
+    >>> tile = og.Tile(1, 2, algorithm=og.DigitalSGD())
+    >>> tile.arrays["weight"]
+    <matrix 'weight' 1 x 2>
+    """
 
     def __init__(self, core: _core.Tile, name: str) -> None:
         self._core = core
@@ -76,7 +95,7 @@ class Matrix:
 
     @property
     def weights(self) -> Floats:
-        """A copy ``[d_out, d_in]``; assigning a matrix of that shape sets it."""
+        """A copy ``[d_out, d_in]``; assigning a finite matrix of that shape sets it, ValueError for any other."""
         return self._core.matrix(self._name)
 
     @weights.setter
@@ -88,7 +107,15 @@ class Matrix:
 
 
 class Array(Matrix):
-    """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds."""
+    """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds.
+
+    >>> import ohmgrad as og
+    >>> tile = og.Tile(1, 2, device=og.devices.SoftBounds(w_max=0.5), algorithm=og.TikiTaka())
+    >>> fast = tile.arrays["fast"]
+    >>> fast.weights = [[0.25, 0.75]]
+    >>> fast.weights, fast.granularity
+    (array([[0.25, 0.5 ]], dtype=float32), 0.001)
+    """
 
     @property
     def persistent_weights(self) -> Floats:
@@ -126,7 +153,17 @@ class Array(Matrix):
 
     @property
     def pulse_counts(self) -> PulseCounts:
-        """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``."""
+        """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``.
+
+        Those of the devices of a cell are added; of a pair, up is what raises the weight. An increment that is not made
+        of pulses counts as one.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, count_pulses=True)
+        >>> tile.arrays["weight"].pulse([[3, -1]])
+        >>> tile.arrays["weight"].pulse_counts.up
+        array([[3, 0]], dtype=uint64)
+        """
         shape = self._core.d_out, self._core.d_in
         return PulseCounts(*(counts.reshape(shape) for counts in self._core.pulse_counts(self._name)))
 
@@ -319,9 +356,10 @@ class Tile:
         self._core.diffuse(None)
 
     def drift(self, time: float) -> None:
-        """Power-law drift of all cells whose device has a ``drift``, over ``time`` (>= 0, in units of its ``t_0``'s).
+        """Power-law drift of all cells whose device has a ``drift``, over ``time`` (>= 0, in the unit of its ``t_0``).
 
-        ``w <- w0 max(t / t_0, 1)^-nu`` with t the time since the cell was last changed and w0 its weight then.
+        ``w <- w0 max(t / t_0, 1)^-nu`` with t the time since the cell was last changed and w0 its weight then; all of
+        it: :class:`ohmgrad.devices.Drift`.
 
         >>> import ohmgrad as og
         >>> tile = og.Tile(1, 1, device=og.devices.SoftBounds(drift=og.devices.Drift(nu=0.5)))
@@ -336,7 +374,14 @@ class Tile:
     def reset(self, columns: Sequence[int] | None = None, *, prob: float = 1.0) -> None:
         """Reset the cells of some ``columns`` (None: all), each with probability ``prob``: ``w <- b + reset_std N``.
 
-        b is the cell's reset target, drawn when the tile was built.
+        b is the cell's reset target, ``reset + reset_dtod N`` of its device, drawn when the tile was built. Columns are
+        numbers from 0 to d_in - 1, ``prob`` is from 0 to 1; ValueError otherwise.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 3, device=og.devices.SoftBounds(reset=0.25))
+        >>> tile.reset([0, 2])
+        >>> tile.weights
+        array([[0.25, 0.  , 0.25]], dtype=float32)
         """
         self._core.reset(None, _columns(columns, self.d_in), as_float("prob", prob))
 
