@@ -63,8 +63,8 @@ class Drift(Record):
         w = w0 max(t / t_0, 1)^-e + w_noise_std N''
         e = nu (1 + nu_dtod N) - nu_k (log((w0 - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu N'
 
-    ``t`` is the time since the cell was last changed, in the unit of ``t_0``, and ``w0`` its weight then. ``N`` is drawn
-    once for every cell, ``N'`` and ``N''`` at every call of :meth:`ohmgrad.Tile.drift`; nothing drifts by itself.
+    ``t`` is the time since the cell was last changed, in the unit of ``t_0``, and ``w0`` its weight then. ``N`` is
+    drawn once for every cell, ``N'`` and ``N''`` at every call of :meth:`ohmgrad.Tile.drift`; nothing drifts by itself.
 
     - ``nu``: mean exponent; ``nu_dtod``: its relative spread, >= 0; ``nu_std``: its variation from call to call, >= 0.
     - ``t_0``: the time that drift is counted from, > 0.
@@ -603,7 +603,7 @@ class Cell(Record):
 @models.register
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Vector(Cell):
-    """Devices side by side: ``w = sum_i gamma_i w_i`` (aihwkit's vector cell; I. Boybat et al., Nat. Commun. 9:2514, 2018).
+    """Devices side by side, ``w = sum_i gamma_i w_i`` (aihwkit; I. Boybat et al., Nat. Commun. 9:2514, 2018).
 
     - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
     - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number

@@ -19,7 +19,7 @@
     type = "TikiTaka"
     transfer_io = { preset = "kit", out_noise = 0.0 }
 
-    [io]                             # fields of og.IO; preset = "kit", "kit_device", "standard" or "paper" to begin with
+    [io]                             # fields of og.IO; preset = "kit", "kit_device", "standard", "paper" to begin with
     [backward_io]                    # the same for the backward product, if it is to differ
     [pulses]                         # fields of og.PulseTrain; preset = "unmanaged" or "single"
 
