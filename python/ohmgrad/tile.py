@@ -133,7 +133,7 @@ class Array(Matrix):
     def pulse(self, counts: ArrayLike) -> None:
         """Pulses on single cells: ``counts[i, j]`` of them, up where positive, with the cycle noise of the device.
 
-        ``counts`` are integers ``[d_out, d_in]``, at most 2**20 in size.
+        ``counts`` are integers ``[d_out, d_in]``, at most 2**20 in size; TypeError or ValueError otherwise.
 
         >>> import ohmgrad as og
         >>> tile = og.Tile(1, 2, device=og.devices.ConstantStep(dw_min=0.25))
@@ -315,7 +315,8 @@ class Tile:
 
         Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
         ``noise=False`` draws nothing (rounding is to the nearest then) and leaves the tile as it is; converters,
-        managements and what lines and cells keep for life stay.
+        managements and what lines and cells keep for life stay. ValueError for vectors that are not finite or of
+        another shape, or none.
         """
         rows, single = _rows("x", x)
         y = self._core.forward(rows, training, noise)
@@ -331,7 +332,9 @@ class Tile:
         """One mini-batch: in the mean ``W <- W - lr * sum_b d_b x_b^T``, then the transfers of the algorithm.
 
         ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
-        1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them.
+        1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them. ``lr`` is any
+        number whose rates float32 can hold, a negative one turns the update round. ValueError for vectors that are not
+        finite or of another shape, or none; nothing is changed then.
         """
         self._core.update(_rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr))
 
@@ -348,7 +351,10 @@ class Tile:
         self._core.end_batch()
 
     def decay(self) -> None:
-        """One decay of all cells with a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target."""
+        """One decay of all cells with a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target.
+
+        Without a mini-batch, and without the diffusion that :meth:`end_batch` begins with.
+        """
         self._core.decay(None)
 
     def diffuse(self) -> None:
@@ -424,7 +430,7 @@ class Tile:
         """Set the weight to ``w``, ``[d_out, d_in]``.
 
         The last term of the algorithm's weight takes it, clipped to the bounds of each cell; every other matrix becomes
-        zero.
+        zero. ValueError for a matrix of another shape or one that is not finite.
         """
         self._core.set_weights(np.asarray(w))
 
