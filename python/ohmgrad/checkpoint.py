@@ -53,6 +53,11 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     **Raises:** `OSError` for a file that is not there or cannot be read; `ValueError` for one that is damaged, of
     another kind, of a newer format, or that names an unknown device, algorithm or layer. A file written with another
     layout of the random streams is read with a warning: its weights are the same, its noise from here on is not.
+
+    >>> import ohmgrad as og
+    >>> og.load("no-such-file")
+    Traceback (most recent call last):
+    FileNotFoundError: no-such-file: there is no such file
     """
     _, header, state = read(path)
     with wrong_in(path):

@@ -60,10 +60,11 @@ __all__ = [
 class Drift(Record):
     """How a weight that is left alone fades, as a power of time (aihwkit, arXiv 2104.02184; for PCM: I. Boybat et al.).
 
-        w(t + dt) = w(t) ((t + dt) / t_0)^-e
-        e = nu (1 + nu_dtod N) - nu_k (log((w - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu N'
+        w = w0 max(t / t_0, 1)^-e + w_noise_std N''
+        e = nu (1 + nu_dtod N) - nu_k (log((w0 - w_offset) / wg_ratio + g_offset) - log_g0) + nu_std nu N'
 
-    ``N`` is drawn once for every cell, ``N'`` at every call. Times are in the unit of ``t_0``.
+    ``t`` is the time since the cell was last changed, in the unit of ``t_0``, and ``w0`` its weight then. ``N`` is
+    drawn once for every cell, ``N'`` and ``N''`` at every call of :meth:`ohmgrad.Tile.drift`; nothing drifts by itself.
 
     - ``nu``: mean exponent; ``nu_dtod``: its relative spread, >= 0; ``nu_std``: its variation from call to call, >= 0.
     - ``t_0``: the time that drift is counted from, > 0.
@@ -99,11 +100,13 @@ class Device(Response):
       present weight (``dw (1 + dw_min_std N)``), False with the step at zero (``dw + s dw_min_std N``).
     - ``up_down``: -1 to 1; positive shrinks the down step, negative the up step. ``up_down_dtod``: its spread, >= 0.
     - ``w_max_dtod``, ``w_min_dtod``: relative spread of the bounds, >= 0.
-    - ``reference_mean``, ``reference_std``, ``subtract_symmetry_point``: the reference that every read subtracts.
+    - ``reference_mean``, ``reference_std`` (>= 0, not relative), ``subtract_symmetry_point`` (refused by a device that
+      has none): the reference that every read subtracts.
     - ``enforce_consistency``: True makes drawn steps positive and orders drawn bounds around zero.
     - ``lifetime``: time constant of the decay to zero in mini-batches, >= 0, 0 for none; ``diffusion``: standard
       deviation of a random walk's step per mini-batch, >= 0; ``lifetime_dtod``, ``diffusion_dtod``: relative spreads.
-      Both act when a mini-batch ends (``tile.end_batch()``): ``w + diffusion N``, then times ``1 - 1 / lifetime``.
+      Both act when a mini-batch ends (``tile.end_batch()``): ``w <- w + diffusion N``, then
+      ``w <- (w - b) (1 - 1 / lifetime) + b`` with ``b`` the cell's reset target.
     - ``reset``, ``reset_dtod``: the weight that a reset leads to, ``reset + reset_dtod N`` of a cell (the spread is
       added, in units of the weight, >= 0); ``reset_std``: what a single reset leaves around it, >= 0.
     - ``drift``: a :class:`Drift`, or None.
@@ -600,7 +603,7 @@ class Cell(Record):
 @models.register
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Vector(Cell):
-    """Devices side by side: ``w = sum_i gamma_i w_i`` (aihwkit's vector cell; S. Boybat et al., Nat. Commun. 9, 2018).
+    """Devices side by side, ``w = sum_i gamma_i w_i`` (aihwkit; I. Boybat et al., Nat. Commun. 9:2514, 2018).
 
     - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
     - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number

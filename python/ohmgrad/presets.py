@@ -53,6 +53,10 @@ def reram_es(**overrides: Any) -> ExpStep:
     """A ReRAM cell, exponential steps (T. Gong et al., Nat. Commun. 9:2102, 2018). ``overrides``: fields of the device.
 
     Most of its noise is write noise: what is seen is not what is stored.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.reram_es().n_states)
+    959
     """
     return _preset(
         ExpStep,
@@ -67,6 +71,10 @@ def reram_sb(**overrides: Any) -> SoftBoundsReference:
     """The same cell, soft bounds, calibrated to its symmetric point (T. Gong et al., Nat. Commun. 9:2102, 2018).
 
     A looser fit than :func:`reram_es`. ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.reram_sb().n_states)
+    1000
     """
     return _preset(
         SoftBoundsReference,
@@ -81,6 +89,10 @@ def capacitor(**overrides: Any) -> LinearStep:
 
     ``lifetime`` counts mini-batches (``tile.end_batch()``): adapt it to the time that one takes.
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.capacitor().n_states)
+    400
     """
     return _preset(
         LinearStep,
@@ -95,6 +107,10 @@ def ecram(**overrides: Any) -> LinearStep:
     """A lithium ECRAM cell, range shifted to its symmetric point (J. Tang et al., IEDM 2018).
 
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.ecram().n_states)
+    1000
     """
     return _preset(
         LinearStep,
@@ -109,6 +125,10 @@ def ecram_mo(**overrides: Any) -> LinearStep:
     """A metal-oxide ECRAM cell, range shifted to its symmetric point (S. Kim et al., IEDM 2019).
 
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.ecram_mo().n_states)
+    7089
     """
     return _preset(
         LinearStep,
@@ -123,6 +143,10 @@ def idealized(**overrides: Any) -> ConstantStep:
     """A symmetric cell of 10 000 states (M. J. Rasch et al., IEEE Design & Test, 2019, arXiv 1906.02698).
 
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.idealized().n_states)
+    10000
     """
     spread = dict(dw_min_dtod=0.3, dw_min_std=0.3, w_max_dtod=0.3, w_min_dtod=0.3)
     return _preset(ConstantStep, overrides, dw_min=0.0002, **spread)
@@ -132,6 +156,10 @@ def gokmen_vlasov(**overrides: Any) -> ConstantStep:
     """The specification of T. Gokmen, Y. Vlasov (Front. Neurosci. 10:333, 2016) on the range +-1, 1250 states.
 
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.gokmen_vlasov().n_states)
+    1250
     """
     spread = dict(dw_min_dtod=0.3, dw_min_std=0.3, w_max_dtod=0.3, w_min_dtod=0.3, up_down_dtod=0.01)
     return _preset(ConstantStep, overrides, dw_min=0.0016, **spread)
@@ -142,6 +170,10 @@ def pcm(**overrides: Any) -> ExpStep:
 
     It goes one way only, from 0 to 2: made for pairs, one cell for up and one for down, that are refreshed.
     ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.pcm().n_states)
+    13
     """
     return _preset(
         ExpStep,
@@ -165,6 +197,10 @@ def reram_array_om(**overrides: Any) -> SoftBoundsReference:
 
     The symmetric point of every cell is subtracted, with an error of 5 %. Of the cells measured, 13.48 % were stuck;
     that is left out here: ``corrupt_devices_prob=0.1348``. ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.reram_array_om().n_states)
+    21
     """
     return _array(
         overrides,
@@ -178,6 +214,10 @@ def reram_array_hfo2(**overrides: Any) -> SoftBoundsReference:
 
     The symmetric point of every cell is subtracted, with an error of 5 %. Of the cells measured, 9.77 % were stuck;
     that is left out here: ``corrupt_devices_prob=0.0977``. ``overrides``: fields of the device.
+
+    >>> import ohmgrad as og
+    >>> round(og.presets.reram_array_hfo2().n_states)
+    4
     """
     return _array(
         overrides,
@@ -190,6 +230,10 @@ def io(**overrides: Any) -> IO:
     """The periphery of the configurations: 7 bit in, 9 bit out over +-20, output noise 0.1, both managements.
 
     ``overrides``: fields of :class:`IO`.
+
+    >>> import ohmgrad as og
+    >>> og.presets.io() == og.IO.kit_device()
+    True
     """
     return IO.kit(**dict(out_bound=20.0, out_noise=0.1) | overrides)
 

@@ -27,7 +27,7 @@ Counts = NDArray[np.uint64]
 
 
 class PulseCounts(NamedTuple):
-    """Pulses that every cell got since the tile was built, ``[d_out, d_in]`` each."""
+    """Pulses that every cell got since the tile was built, ``up`` and ``down``, uint64 ``[d_out, d_in]`` each."""
 
     up: Counts
     down: Counts
@@ -38,7 +38,20 @@ _LINES = 1 << 31
 
 
 class Parameters(Mapping[str, Floats]):
-    """Per-cell parameters of an array by name: reads are copies ``[d_out, d_in]``, assigning such a matrix sets it."""
+    """Per-cell parameters of an array by name: reads are copies ``[d_out, d_in]``, assigning such a matrix sets it.
+
+    Stored weights are clipped to bounds that are set. KeyError for another name; ValueError for another shape, for
+    values that are not finite, and for cells that contradict themselves (``w_min > w_max``, a ``decay`` outside 0 to 1,
+    a negative ``diffusion``); nothing is changed then.
+
+    >>> import ohmgrad as og
+    >>> cells = og.Tile(1, 2).arrays["weight"].parameters
+    >>> cells["w_max"] = [[0.5, 0.25]]
+    >>> cells["w_max"]
+    array([[0.5 , 0.25]], dtype=float32)
+    >>> list(cells)[:5]
+    ['w_max', 'w_min', 'dw_up', 'dw_down', 'reference']
+    """
 
     def __init__(self, core: _core.Tile, array: str) -> None:
         self._core = core
@@ -68,7 +81,13 @@ class Parameters(Mapping[str, Floats]):
 
 
 class Matrix:
-    """A digital float32 matrix of a tile."""
+    """A digital float32 matrix of a tile.
+
+    >>> import ohmgrad as og
+    >>> tile = og.Tile(1, 2, algorithm=og.DigitalSGD())
+    >>> tile.arrays["weight"]
+    <matrix 'weight' 1 x 2>
+    """
 
     def __init__(self, core: _core.Tile, name: str) -> None:
         self._core = core
@@ -76,7 +95,7 @@ class Matrix:
 
     @property
     def weights(self) -> Floats:
-        """A copy ``[d_out, d_in]``; assigning a matrix of that shape sets it."""
+        """A copy ``[d_out, d_in]``; assigning a finite matrix of that shape sets it, ValueError for any other."""
         return self._core.matrix(self._name)
 
     @weights.setter
@@ -88,7 +107,15 @@ class Matrix:
 
 
 class Array(Matrix):
-    """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds."""
+    """A crossbar of a tile. ``weights`` is what is read (reference subtracted); setting clips to each cell's bounds.
+
+    >>> import ohmgrad as og
+    >>> tile = og.Tile(1, 2, device=og.devices.SoftBounds(w_max=0.5), algorithm=og.TikiTaka())
+    >>> fast = tile.arrays["fast"]
+    >>> fast.weights = [[0.25, 0.75]]
+    >>> fast.weights, fast.granularity
+    (array([[0.25, 0.5 ]], dtype=float32), 0.001)
+    """
 
     @property
     def persistent_weights(self) -> Floats:
@@ -106,7 +133,7 @@ class Array(Matrix):
     def pulse(self, counts: ArrayLike) -> None:
         """Pulses on single cells: ``counts[i, j]`` of them, up where positive, with the cycle noise of the device.
 
-        ``counts`` are integers ``[d_out, d_in]``, at most 2**20 in size.
+        ``counts`` are integers ``[d_out, d_in]``, at most 2**20 in size; TypeError or ValueError otherwise.
 
         >>> import ohmgrad as og
         >>> tile = og.Tile(1, 2, device=og.devices.ConstantStep(dw_min=0.25))
@@ -126,7 +153,17 @@ class Array(Matrix):
 
     @property
     def pulse_counts(self) -> PulseCounts:
-        """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``."""
+        """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``.
+
+        Those of the devices of a cell are added; of a pair, up is what raises the weight. An increment that is not made
+        of pulses counts as one.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, count_pulses=True)
+        >>> tile.arrays["weight"].pulse([[3, -1]])
+        >>> tile.arrays["weight"].pulse_counts.up
+        array([[3, 0]], dtype=uint64)
+        """
         shape = self._core.d_out, self._core.d_in
         return PulseCounts(*(counts.reshape(shape) for counts in self._core.pulse_counts(self._name)))
 
@@ -278,7 +315,8 @@ class Tile:
 
         Training and evaluation draw their noise from streams of their own, so evaluating changes no training run.
         ``noise=False`` draws nothing (rounding is to the nearest then) and leaves the tile as it is; converters,
-        managements and what lines and cells keep for life stay.
+        managements and what lines and cells keep for life stay. ValueError for vectors that are not finite or of
+        another shape, or none.
         """
         rows, single = _rows("x", x)
         y = self._core.forward(rows, training, noise)
@@ -294,7 +332,9 @@ class Tile:
         """One mini-batch: in the mean ``W <- W - lr * sum_b d_b x_b^T``, then the transfers of the algorithm.
 
         ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
-        1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them.
+        1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them. ``lr`` is any
+        number whose rates float32 can hold, a negative one turns the update round. ValueError for vectors that are not
+        finite or of another shape, or none; nothing is changed then.
         """
         self._core.update(_rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr))
 
@@ -311,7 +351,10 @@ class Tile:
         self._core.end_batch()
 
     def decay(self) -> None:
-        """One decay of all cells with a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target."""
+        """One decay of all cells with a ``lifetime``: ``w <- (w - b) (1 - 1/lifetime) + b``, b their reset target.
+
+        Without a mini-batch, and without the diffusion that :meth:`end_batch` begins with.
+        """
         self._core.decay(None)
 
     def diffuse(self) -> None:
@@ -319,9 +362,10 @@ class Tile:
         self._core.diffuse(None)
 
     def drift(self, time: float) -> None:
-        """Power-law drift of all cells whose device has a ``drift``, over ``time`` (>= 0, in units of its ``t_0``'s).
+        """Power-law drift of all cells whose device has a ``drift``, over ``time`` (>= 0, in the unit of its ``t_0``).
 
-        ``w <- w0 max(t / t_0, 1)^-nu`` with t the time since the cell was last changed and w0 its weight then.
+        ``w <- w0 max(t / t_0, 1)^-nu`` with t the time since the cell was last changed and w0 its weight then; all of
+        it: :class:`ohmgrad.devices.Drift`.
 
         >>> import ohmgrad as og
         >>> tile = og.Tile(1, 1, device=og.devices.SoftBounds(drift=og.devices.Drift(nu=0.5)))
@@ -336,7 +380,14 @@ class Tile:
     def reset(self, columns: Sequence[int] | None = None, *, prob: float = 1.0) -> None:
         """Reset the cells of some ``columns`` (None: all), each with probability ``prob``: ``w <- b + reset_std N``.
 
-        b is the cell's reset target, drawn when the tile was built.
+        b is the cell's reset target, ``reset + reset_dtod N`` of its device, drawn when the tile was built. Columns are
+        numbers from 0 to d_in - 1, ``prob`` is from 0 to 1; ValueError otherwise.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 3, device=og.devices.SoftBounds(reset=0.25))
+        >>> tile.reset([0, 2])
+        >>> tile.weights
+        array([[0.25, 0.  , 0.25]], dtype=float32)
         """
         self._core.reset(None, _columns(columns, self.d_in), as_float("prob", prob))
 
@@ -379,7 +430,7 @@ class Tile:
         """Set the weight to ``w``, ``[d_out, d_in]``.
 
         The last term of the algorithm's weight takes it, clipped to the bounds of each cell; every other matrix becomes
-        zero.
+        zero. ValueError for a matrix of another shape or one that is not finite.
         """
         self._core.set_weights(np.asarray(w))
 

@@ -90,6 +90,19 @@ class Plan(Record):
     - ``arrays``: crossbars by name, drawn from the tile's devices; ``digital``: float matrices, zero at start.
     - ``weight``: what the network sees; weights that are set go to the last term, the other matrices become zero.
     - ``gradient``, ``transfers``: what happens per vector, in this order.
+
+    The gradient on one array, and a column of it to another one after every second mini-batch:
+
+    >>> from ohmgrad.algorithms import Every, Gradient, Plan, Rate, Term, Transfer, Write
+    >>> write = Write(target="slow", source=(Term("fast"),), rate=Rate(0.5, scaled=True))
+    >>> plan = Plan(
+    ...     arrays=("fast", "slow"),
+    ...     weight=(Term("fast", factor=0.4), Term("slow")),
+    ...     gradient=Gradient(target="fast", rate=Rate(0.01)),
+    ...     transfers=(Transfer(every=Every(2, unit="batches"), steps=(write,)),),
+    ... )
+    >>> plan.transfers[0].every
+    Every(2.0, unit='batches')
     """
 
     arrays: tuple[str, ...] = ()

@@ -19,8 +19,9 @@
     type = "TikiTaka"
     transfer_io = { preset = "kit", out_noise = 0.0 }
 
-    [io]                             # fields of og.IO; preset = "kit" or "paper" to begin with
-    [pulses]                         # fields of og.PulseTrain
+    [io]                             # fields of og.IO; preset = "kit", "kit_device", "standard", "paper" to begin with
+    [backward_io]                    # the same for the backward product, if it is to differ
+    [pulses]                         # fields of og.PulseTrain; preset = "unmanaged" or "single"
 
     [train]                          # arguments of og.fit
     epochs = 30
@@ -150,7 +151,14 @@ def change(tables: Table, text: str) -> None:
 def parse(tables: Mapping[str, Any], folder: Path = Path()) -> RunConfig:
     """The run that tables as on this page describe; relative paths in them count from `folder`.
 
-    **Raises:** :class:`ConfigError`.
+    **Raises:** :class:`ConfigError` naming the table, the key, the value and what is allowed.
+
+    >>> run = parse({"model": {"layers": ["linear 10"]}, "device": "ecram", "train": {"epochs": 3}})
+    >>> run.fit["epochs"], run.settings["device"].dw_min
+    (3, 0.002)
+    >>> parse({"model": {"layers": ["linear 10"]}, "train": {"epochs": 0}})
+    Traceback (most recent call last):
+    ohmgrad.config._check.ConfigError: [train] epochs must be >= 1, got 0
     """
     only_known("", tables, (*_TABLES, "preset"))
     preset = configuration_of(tables["preset"]) if "preset" in tables else {}

@@ -44,6 +44,16 @@ class Layer(ABC):
     """A stage of a network: a function of a batch, and the gradient through it. This class is a stage without weights.
 
     A training `forward` keeps what the following `backward` needs. Arrays are float32, ``[batch, features]``.
+
+    >>> import numpy as np, ohmgrad as og
+    >>> class Half(og.nn.Layer):
+    ...     def forward(self, x, training=True, noise=True):
+    ...         return x * np.float32(0.5)
+    ...
+    ...     def backward(self, d):
+    ...         return d * np.float32(0.5)
+    >>> og.nn.Sequential(og.nn.Linear(2, 2, digital=True), Half()).on().predict(np.zeros((1, 2), np.float32)).shape
+    (1, 2)
     """
 
     name: str | None = None

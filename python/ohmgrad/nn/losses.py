@@ -14,6 +14,13 @@ class Loss(Protocol):
     """A loss is a callable ``(output, target) -> (mean loss, gradient of the mean loss)``.
 
     Shapes: output and gradient float32 ``[batch, outputs]``; the gradient already carries 1/batch.
+
+    >>> import numpy as np
+    >>> def absolute(y, target):
+    ...     difference = y - target
+    ...     return float(np.abs(difference).mean()), np.sign(difference) / np.float32(difference.size)
+    >>> absolute(np.array([[1.0, 3.0]], np.float32), np.array([[1.0, 1.0]], np.float32))
+    (1.0, array([[0. , 0.5]], dtype=float32))
     """
 
     def __call__(self, y: NDArray[np.float32], target: NDArray[Any]) -> tuple[float, NDArray[np.float32]]:

@@ -1,8 +1,10 @@
 //! Training on crossbars of non-ideal resistive elements.
 //!
 //! Every weight is a device whose conductance moves in discrete, noisy, asymmetric pulses. This crate holds the device models ([`devices`]), the
-//! streams of random numbers ([`rng`]), the stochastic pulse update ([`pulse`]), the analog matrix-vector product ([`mvm`]) and the executor of
-//! training algorithms ([`plan`]). A [`tile::Tile`] puts them together. No Python, no files, no globals: the thread [`pool`] is an argument.
+//! streams of random numbers ([`rng`]), the update of a crossbar in pulses or without ([`pulse`]), the analog matrix-vector product with its periphery
+//! ([`mvm`]) and the executor of training algorithms ([`plan`]). A [`tile::Tile`] puts them together: its arrays have cells of one device or of several,
+//! and what happens to cells apart from updates (decay, diffusion, drift, reset, single pulses) is there, too. No Python, no files, no globals: the
+//! thread [`pool`] is an argument.
 //!
 //! The same seed gives the same bits for any number of threads and any instruction set.
 //!

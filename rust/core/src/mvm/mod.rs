@@ -31,7 +31,7 @@
 //!
 //! Streams: below the keys of a pass, inputs have the normals `(0, line)` and the words `(1, line)` for rounding; outputs the normals `(0, line)`, for
 //! the weights the normals `(1, line)`, and the words `(2, line)`. The negative half of a separate pass draws from the child 1 of the output key.
-//! `Xi` come from the device key of the array, below the children [`Side`] and [`Pattern`]: normal `(0, line)`, or of a cell `(0, column)` below the row.
+//! `Xi` come from the device key of the array, below the children `Side` and `Pattern`: normal `(0, line)`, or of a cell `(0, column)` below the row.
 
 mod converters;
 mod currents;
