@@ -323,11 +323,11 @@ impl Array {
             .collect()
     }
 
-    /// Replaces what changes; `take` gives a named part of the saved state if there is one.
-    pub(crate) fn restore(&mut self, take: &mut dyn FnMut(&str) -> Option<State>) -> Result<()> {
+    /// Replaces what changes; `take` gives a named part of the saved state if there is one. Values out of bounds are refused where they are `bounded`.
+    pub(crate) fn restore(&mut self, bounded: bool, take: &mut dyn FnMut(&str) -> Option<State>) -> Result<()> {
         for index in 0..self.parts.len() {
             let prefix = if self.single() { self.name.clone() } else { format!("{}.{index}", self.name) };
-            self.parts[index].restore(&format!("state.{prefix}"), &mut |name| take(&format!("{prefix}.{name}")))?;
+            self.parts[index].restore(&format!("state.{prefix}"), bounded, &mut |name| take(&format!("{prefix}.{name}")))?;
         }
         Ok(())
     }

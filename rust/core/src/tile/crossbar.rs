@@ -396,8 +396,8 @@ impl Crossbar {
         state
     }
 
-    /// Replaces what changes (from a saved state), all or nothing; `part` gives a named part if there is one.
-    pub(crate) fn restore(&mut self, field: &str, part: &mut dyn FnMut(&str) -> Option<super::State>) -> Result<()> {
+    /// Replaces what changes (from a saved state), all or nothing; `part` gives a named part if there is one. Values that are `bounded` are checked.
+    pub(crate) fn restore(&mut self, field: &str, bounded: bool, part: &mut dyn FnMut(&str) -> Option<super::State>) -> Result<()> {
         use super::State;
         let (rows, columns) = (self.values.len() / self.columns, self.columns);
         let missing = |name: &str| Error::new(format!("{field}.{name}"), "is missing");
@@ -424,7 +424,7 @@ impl Crossbar {
         }
         let plane = |p: usize, at: usize| planes[p][if planes[p].len() == 1 { 0 } else { at }];
         check_planes(field, stored.len(), plane)?;
-        if let Some(at) = (0..stored.len()).find(|at| !(plane(1, *at)..=plane(0, *at)).contains(&stored[*at])) {
+        if bounded && let Some(at) = (0..stored.len()).find(|at| !(plane(1, *at)..=plane(0, *at)).contains(&stored[*at])) {
             let allowed = format!("{} to {}, the bounds of the cell", plane(1, at), plane(0, at));
             return Err(Error::value(&format!("{field}.values"), format_args!("{} at flat index {at}", stored[at]), allowed));
         }

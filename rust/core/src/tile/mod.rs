@@ -10,7 +10,7 @@ use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, multiply, pro
 use crate::plan::executor::{Counters, Executor, TransferCounters};
 use crate::plan::{Axis, Place, Plan};
 use crate::pool::{Machine, Pool};
-use crate::pulse::PulseTrain;
+use crate::pulse::{PulseTrain, PulseType};
 use crate::rng::{Key, Kind, Use};
 use crate::simd::Isa;
 pub use array::check_device;
@@ -490,12 +490,20 @@ impl Tile {
         state
     }
 
+    /// Whether no update takes the cells of an array out of their bounds.
+    fn keeps_bounds(&self, at: usize) -> bool {
+        let steps = self.plan.transfers.iter().flat_map(|transfer| &transfer.steps);
+        let gradient = (self.plan.gradient.target == Place::Array(at)).then_some(&self.pulses);
+        let writes = steps.filter(|step| step.target == at).map(|step| &step.pulses);
+        writes.chain(gradient).all(|pulses| pulses.pulse_type != PulseType::None)
+    }
+
     /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
     pub fn load_state(&mut self, mut state: Vec<(String, State)>) -> Result<()> {
         let mut take = |name: &str| state.iter().position(|(n, _)| n == name).map(|at| state.swap_remove(at).1);
         let mut next = self.clone();
-        for array in &mut next.arrays {
-            array.restore(&mut take)?;
+        for (at, array) in next.arrays.iter_mut().enumerate() {
+            array.restore(self.keeps_bounds(at), &mut take)?;
         }
         let missing = |name: &str| Error::new(format!("state.{name}"), "is missing");
         let mut values = |name: &str| match take(name) {
