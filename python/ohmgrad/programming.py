@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import as_float32
 from ._record import Record, as_float, as_int
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def program(
 ) -> ProgramReport:
     """Program the weight of ``tile`` to ``w``, ``[d_out, d_in]``, by pulses on the array that carries its weights.
 
-    - ``tolerance``: of a weight, > 0; None: the granularity of that array. ``max_rounds`` >= 1; ``max_pulses`` >= 1:
-      of a cell in one round. ``reads``: readings through the periphery that are averaged in a round, >= 0; 0: the exact
+    - ``tolerance``: of a weight, > 0; None: the granularity of that array. ``max_rounds`` >= 1; ``max_pulses``: of a cell in
+      one round, 1 to 2**20. ``reads``: readings through the periphery that are averaged in a round, >= 0; 0: the exact
       weight.
 
     Other arrays of the tile stay as they are. Raises ValueError or TypeError naming the argument; KeyboardInterrupt
@@ -64,22 +65,26 @@ def program(
     >>> report.within, report.error_max < 0.01
     (1.0, True)
     """
-    target = np.asarray(w, dtype=np.float32)
-    if target.shape != (tile.d_out, tile.d_in) or not np.isfinite(target).all():
-        raise ValueError(f"w must be finite and of shape {(tile.d_out, tile.d_in)}, got {target.shape}")
+    target = as_float32("w", w, (tile.d_out, tile.d_in))
     name, factor = tile.carrier
     step = abs(factor) * tile.granularity(name)
     limit = step if tolerance is None else as_float("tolerance", tolerance)
     if not 0 < limit < inf:
         raise ValueError(f"tolerance must be > 0 and finite, got {tolerance}")
-    for field, value, low in (("max_rounds", max_rounds, 1), ("max_pulses", max_pulses, 1), ("reads", reads, 0)):
+    if not 1 <= as_int("max_pulses", max_pulses) <= 1 << 20:
+        raise ValueError(f"max_pulses must be 1 to 2**20, got {max_pulses}")
+    for field, value, low in (("max_rounds", max_rounds, 1), ("reads", reads, 0)):
         if as_int(field, value) < low:
             raise ValueError(f"{field} must be >= {low}, got {value}")
+    # A step that float32 rounds to zero would divide zero by zero.
+    unit = max(np.float32(step), np.finfo(np.float32).tiny)
     array, sign = tile.arrays[name], 1 if factor > 0 else -1
     rounds = pulses = 0
     for _ in range(max_rounds):
         error = target - (tile.read_weights(reads) if reads else tile.weights)
-        wanted = np.clip(np.rint(error / np.float32(step)), -max_pulses, max_pulses).astype(np.int32)
+        with np.errstate(over="ignore"):
+            pulses_needed = np.rint(error / unit)
+        wanted = np.clip(pulses_needed, -max_pulses, max_pulses).astype(np.int32)
         # What rounds to no pulse but is out of tolerance gets one.
         wanted = np.where(wanted == 0, np.sign(error).astype(np.int32), wanted)
         counts = np.where(np.abs(error) > limit, wanted, 0)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
+from .._arrays import as_float32
 from .._record import as_bool, as_int, as_rate, as_str
 from ..algorithms import Algorithm, DigitalSGD
 from ..devices import Cell, Device
@@ -30,7 +31,7 @@ class Linear(Layer):
 
     **Arguments:**
 
-    - `d_in`, `d_out`: number of inputs and outputs, >= 1.
+    - `d_in`, `d_out`: number of inputs and outputs, 1 to 2**26.
     - `device`, `algorithm`, `io`, `pulses`, `backward_io`, `count_pulses`: as for :class:`ohmgrad.Tile`.
     - `digital`: exact products and plain SGD in floating point (then there is no device and no mapping).
     - `bias`: add a bias. `digital_bias` (True): it is digital, trained by plain SGD at the same learning rate; False:
@@ -107,8 +108,8 @@ class Linear(Layer):
             "max_output_size": max_output_size,
         }
         for field, size in (("d_in", d_in), ("d_out", d_out)):
-            if as_int(field, size) < 1:
-                raise ValueError(f"{field} must be >= 1, got {size}")
+            if not 1 <= as_int(field, size) <= 1 << 26:
+                raise ValueError(f"{field} must be >= 1 and at most 2**26, got {size}")
         if digital and (given := [field for field, value in analog.items() if value is not None]):
             raise ValueError(f"{given[0]}: a digital layer has no {given[0]}")
         self._mapping = chosen(analog)
@@ -211,10 +212,10 @@ class Linear(Layer):
         if self.bias is None:
             raise ValueError("bias: this layer has none, or was not built")
         if self._built.one:
-            column = self._divided("bias", np.reshape(_checked("bias", bias, (self.d_out,)), (-1, 1)), (self.d_out, 1))
+            column = self._divided("bias", np.reshape(as_float32("bias", bias, (self.d_out,)), (-1, 1)), (self.d_out, 1))
             self._built.set_weights(np.hstack([self._built.weights[:, :-1], column]))
         else:
-            self._bias = _checked("bias", bias, (self.d_out,))
+            self._bias = as_float32("bias", bias, (self.d_out,))
 
     def _divided(self, name: str, values: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float32]:
         """Effective values in tile units."""
@@ -222,7 +223,7 @@ class Linear(Layer):
         if not both.all():
             raise ValueError(f"{name} cannot be set: out_scaling is 0 for output {both.tolist().index(0)}")
         with np.errstate(over="ignore"):
-            return _checked(name, _checked(name, values, shape) / both[:, np.newaxis], shape)
+            return as_float32(name, as_float32(name, values, shape) / both[:, np.newaxis], shape)
 
     @property
     def out_scaling(self) -> float | NDArray[np.float32]:
@@ -249,8 +250,9 @@ class Linear(Layer):
 
     def receive(self, d: NDArray[np.float32]) -> None:
         """Keep dL/dy, shape ``[batch, d_out]``, for the update, without passing it on to the input."""
-        if d.shape != kept(self._y, "backward").shape:
-            raise ValueError(f"d has shape {d.shape}, allowed: that of the output, {kept(self._y, 'backward').shape}")
+        given, needed = getattr(d, "shape", None), kept(self._y, "backward").shape
+        if given != needed:
+            raise ValueError(f"d has shape {np.shape(d)}, allowed: an array of the shape of the output, {needed}")
         self._d = d
 
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -285,11 +287,11 @@ class Linear(Layer):
         given = {key for key in state if not key.startswith("tile.")}
         if given != own:
             raise ValueError(f"state: {sorted(given ^ own)} missing or not known to {self!r}")
-        a = _checked("weight_scaling", state["weight_scaling"], self._factors.a.shape)
-        o = _checked("out_scaling", state["out_scaling"], self._factors.o.shape)
+        a = as_float32("weight_scaling", state["weight_scaling"], self._factors.a.shape)
+        o = as_float32("out_scaling", state["out_scaling"], self._factors.o.shape)
         if not (a > 0).all():
             raise ValueError(f"weight_scaling must be > 0, got {a.min()}")
-        bias = _checked("bias", state["bias"], (self.d_out,)) if "bias" in own else None
+        bias = as_float32("bias", state["bias"], (self.d_out,)) if "bias" in own else None
         self._built.load_state_dict({key: value for key, value in state.items() if key.startswith("tile.")})
         self._factors.a, self._factors.o, self._bias = a, o, bias
 
@@ -317,16 +319,3 @@ class Linear(Layer):
 
 def _plain(factors: NDArray[np.float32]) -> float | NDArray[np.float32]:
     return float(factors[0]) if factors.size == 1 else factors.copy()
-
-
-def _checked(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    given = np.asarray(values)
-    if given.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: real numbers are needed, got dtype {given.dtype}")
-    with np.errstate(over="ignore"):
-        made = given.astype(np.float32)
-    if made.shape != shape:
-        raise ValueError(f"{name}: shape {shape} is needed, got {made.shape}")
-    if not np.isfinite(made).all():
-        raise ValueError(f"{name}: all values must be finite")
-    return made

@@ -1,0 +1,1158 @@
+"""Random calls of the whole public interface, good and bad: ``python tests/fuzz.py --calls 1000000 --seconds 600``.
+
+Programs of a few dozen calls, each drawn from ``(seed, number)`` alone, on tiles, networks, settings and files. After
+every call:
+
+- an error is one that is documented (ValueError, TypeError, KeyError for names, ...), never a panic or a crash;
+- NaN and infinity are refused, and what comes out is finite as long as nothing beyond 1e6 went in;
+- the stored values of cells are finite and within their bounds, whatever went in;
+- a call that was refused leaves every bit of the state alone;
+- states, copies and settings survive their round trips.
+
+The programs run in a child process, so that a crash is seen, under a watchdog, so that a hang is. A finding prints the
+calls that led to it; ``--seed N --only K`` runs program K again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import faulthandler
+import json
+import math
+import mmap
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ohmgrad as og
+from ohmgrad import config, curves, data, devices, nn, presets, theory
+from ohmgrad._record import settings
+from ohmgrad.algorithms import algorithms
+from ohmgrad.devices import models
+
+BAD = ValueError, TypeError
+MILD = 1e6
+"""What goes in beyond this may overflow."""
+
+
+class Finding(Exception):
+    """Something that must not be."""
+
+
+class Fuzz:
+    """One program: calls drawn from ``(seed, number)``."""
+
+    def __init__(self, seed: int, number: int, folder: Path, tally: Counter[str]) -> None:
+        self.r = random.Random(f"{seed} {number}")
+        self.g = np.random.Generator(np.random.SFC64([seed, number]))
+        self.folder, self.tally = folder, tally
+        self.log: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.hot = False
+        self.fresh()
+
+    # ---- what goes in
+
+    def fresh(self) -> None:
+        """Before the arguments of a call are drawn."""
+        self.wrong = self.poison = self.heats = False
+
+    def maybe(self, p: float) -> bool:
+        return self.r.random() < p
+
+    def junk(self) -> Any:
+        """A value of a kind that nothing takes."""
+        self.wrong = True
+        return self.r.choice([None, "text", b"bytes", 1j, object(), [], {}, (), "nan", np.zeros(0), [[1], [1, 2]], int])
+
+    def number(self, *good: Any, bad: float = 0.04) -> Any:
+        """One of ``good`` (a function makes one), at times of another kind of number, seldom a bad one."""
+        if self.maybe(bad):
+            self.wrong = True
+            odd = [math.nan, math.inf, -math.inf, -1, -1e9, 10**400, 1e39, 2**63, 2**64, -(2**70), True, 0, 1e-40, 1e30]
+            return self.junk() if self.maybe(0.3) else self.r.choice(odd)
+        value = self.r.choice(good)
+        value = value() if callable(value) else value
+        if type(value) is float and abs(value) < 1e4 and self.maybe(0.05):
+            return self.r.choice([np.float32, np.float64, np.float16])(value)
+        return np.int64(value) if type(value) is int and abs(value) < 2**62 and self.maybe(0.05) else value
+
+    def array(self, *shape: int, bad: float = 0.06, size: float = 1.0) -> Any:
+        """Numbers of a shape in all the forms that are taken, seldom in one that is not."""
+        r, g = self.r, self.g
+        if self.maybe(bad):
+            return self.bad_array(shape)
+        form = r.randrange(12)
+        if form == 0:
+            x = np.zeros(shape)
+        elif form == 1:
+            x = np.sign(g.standard_normal(shape))
+        elif form == 2:
+            x = g.standard_normal(shape) * (g.random(shape) < 0.2)
+        elif form == 3:
+            x = g.standard_normal(shape) * 10.0 ** g.uniform(-8, 0, shape)
+        elif form == 4 and self.maybe(0.3):
+            self.heats = True
+            x = g.standard_normal(shape) * 10.0 ** r.uniform(2, 37)
+        else:
+            x = size * g.standard_normal(shape)
+        kind = r.randrange(14)
+        if kind < 7:
+            return x.astype(np.float32)
+        if kind == 7:
+            return np.asfortranarray(x)
+        if kind == 8:
+            return np.repeat(x, 2, axis=0)[::2]
+        if kind == 9:
+            return x[::-1, ...] if x.ndim else x
+        if kind == 10 and not self.heats:
+            return np.rint(x).astype(r.choice([np.int8, np.int64, np.int32]))
+        if kind == 11:
+            return x.tolist()
+        if kind == 12:
+            x = x.astype(np.float32)
+            x.flags.writeable = False
+        return x
+
+    def bad_array(self, shape: tuple[int, ...]) -> Any:
+        self.wrong = True
+        r, x = self.r, self.g.standard_normal(shape)
+        kind = r.randrange(9)
+        if kind < 3 and x.size:
+            self.poison = True
+            x.flat[r.randrange(x.size)] = r.choice([math.nan, math.inf, -math.inf, 1e300])
+            return x.astype(np.float32) if np.abs(x).max() != 1e300 and self.maybe(0.5) else x
+        if kind == 3:
+            return self.g.standard_normal([max(0, n + r.choice([-1, 1])) for n in shape])
+        if kind == 4:
+            return x[..., :0]
+        if kind == 5:
+            return x[np.newaxis, np.newaxis]
+        if kind == 6:
+            return x.astype(r.choice([object, complex, "U8", "M8[s]"] if np.isfinite(x).all() else [object]))
+        return self.junk() if kind == 7 else 0.5
+
+    # ---- a call, and what must hold
+
+    def call(
+        self,
+        kind: str,
+        f: Callable[..., Any],
+        *args: Any,
+        allowed: tuple[type[BaseException], ...] = BAD,
+        state: Callable[[], dict[str, Any]] | None = None,
+        finite: bool = True,
+        **named: Any,
+    ) -> Any:
+        """``f(*args)``, and what it gave; None if it was refused."""
+        self.log.append((kind, args, named))
+        del self.log[:-200]
+        before = bits(state()) if state is not None and self.wrong else None
+        try:
+            out = f(*args, **named)
+        except KeyboardInterrupt:
+            raise
+        except allowed as error:
+            self.tally[f"{kind} refused"] += 1
+            if not str(error):
+                raise Finding(f"{kind}: an error without words: {error!r}") from error
+            if before is not None and state is not None and bits(state()) != before:
+                raise Finding(f"{kind} was refused and changed something: {error!r}") from error
+            self.fresh()
+            return None
+        except Finding:
+            raise
+        except BaseException as error:
+            raise Finding(f"{kind} raised {type(error).__name__}: {error}") from error
+        self.tally[kind] += 1
+        if self.poison:
+            raise Finding(f"{kind} took a number that is not finite")
+        self.hot |= self.heats
+        if finite and not self.hot:
+            self.finite(kind, out)
+        self.fresh()
+        return out
+
+    def finite(self, kind: str, out: Any) -> None:
+        """Every number in ``out`` is finite."""
+        if isinstance(out, np.ndarray):
+            if out.dtype.kind == "f" and not np.isfinite(out).all():
+                raise Finding(f"{kind} gave {out}")
+        elif isinstance(out, float):
+            if not math.isfinite(out):
+                raise Finding(f"{kind} gave {out}")
+        elif isinstance(out, (tuple, list)):
+            for part in out:
+                self.finite(kind, part)
+        elif isinstance(out, dict):
+            for name, part in out.items():
+                self.finite(f"{kind}: {name}", part)
+
+    def same(self, kind: str, a: Any, b: Any) -> None:
+        if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+            for name, value in a.items():
+                if isinstance(value, bytes) and value != b[name]:
+                    parts = (np.frombuffer(v, np.uint64 if "counters" in name else np.float32) for v in (value, b[name]))
+                    raise Finding(f"{kind}: {name} " + " became ".join(map(str, parts)))
+        if a != b:
+            raise Finding(f"{kind}: {a} became {b}")
+
+    # ---- settings
+
+    def record(self, cls: type[Any], options: dict[str, Any], most: int = 6, bad: float = 0.01) -> Any:
+        """An object of a class with some of its fields drawn; None if they were refused."""
+        names = [name for name in options if self.maybe(0.75)]
+        names = self.r.sample(names, min(len(names), self.r.randrange(most + 1)))
+        chosen = {name: self.draw(options[name], bad) for name in names}
+        if self.maybe(bad):
+            chosen[self.r.choice(["nonsense", "W_MAX", ""])] = 1
+        return self.call(f"{cls.__name__}()" if cls in (og.IO, og.PulseTrain) else "device()", cls, **chosen)
+
+    def draw(self, option: Any, bad: float) -> Any:
+        if callable(option):
+            return option()
+        if isinstance(option[0], (float, int)) and not isinstance(option[0], bool):
+            return self.number(*option, bad=bad)
+        if self.maybe(bad):
+            return self.r.choice([self.junk(), "nonsense", 3])
+        return self.r.choice(option)
+
+    def drift(self) -> Any:
+        return self.record(devices.Drift, DRIFT) if self.maybe(0.7) else None
+
+    def device(self, bad: float = 0.01) -> Any:
+        """One device, drawn until one is taken."""
+        for _ in range(20):
+            name = self.r.choice(MODELS)
+            cls = getattr(devices, name)
+            if name == "Tabulated":
+                cls = partial(cls, **self.table())
+            made = self.record(cls, OPTIONS[name] | {"drift": self.drift}, 9, bad)
+            if made is not None:
+                return made
+        return devices.SoftBounds()
+
+    def table(self) -> dict[str, Any]:
+        """A measured response."""
+        n = self.r.randint(2, 6)
+        w = np.linspace(-self.r.choice([1.0, 0.3]), self.r.choice([1.0, 0.5]), n)
+        q = self.g.uniform(0, 2, (2, n)) + (0.01 if self.maybe(0.9) else -0.3)
+        return dict(w=w, q_up=q[0], q_down=q[1].tolist())
+
+    def cell(self) -> Any:
+        """A device or a cell of several."""
+        r = self.r
+        if self.maybe(0.7):
+            return self.device()
+        if self.maybe(0.15):
+            return r.choice([presets.pcm, presets.ecram, presets.reram_es, presets.reram_array_om])()
+        kind = r.choice([devices.Vector, devices.ReferenceCell, devices.OneSided])
+        n = r.randint(1, 4) if kind is devices.Vector else 2
+        parts = tuple(self.device() for _ in range(n))
+        options: dict[str, Any] = {}
+        if kind is devices.Vector:
+            options["update_policy"] = r.choice(["all", "single_fixed", "single_sequential", "single_random"])
+            if self.maybe(0.5):
+                options["gamma_vec"] = tuple(self.number(0.5, 1.0, -0.3, 0.25, bad=0.01) for _ in range(n))
+            if self.maybe(0.3):
+                options["first_update_idx"] = self.number(0, n - 1, bad=0.05)
+        if kind is devices.OneSided and self.maybe(0.6):
+            options = dict(refresh_every=self.number(0, 1, 3, 7), refresh_upper_thres=self.number(0.75, 0.1, 0.0, 1.0))
+        made = self.call("cell()", kind, r.choice([parts, parts, parts[0]]) if n > 1 else parts, **options)
+        return made or parts[0]
+
+    def io(self) -> Any:
+        if self.maybe(0.25):
+            return self.r.choice([og.IO, og.IO.kit, og.IO.standard, og.IO.paper, og.IO.kit_device])()
+        return self.record(og.IO, IO, 9) or og.IO()
+
+    def pulses(self) -> Any:
+        return self.record(og.PulseTrain, PULSES) or og.PulseTrain()
+
+    def algorithm(self) -> Any:
+        pick = self.r.random()
+        if pick < 0.3:
+            return og.AnalogSGD()
+        if pick < 0.35:
+            return og.DigitalSGD()
+        options: dict[str, Any] = dict(TIKI_TAKA)
+        levels = self.r.choice([2, 2, 3, 4])
+        if levels > 2 or self.maybe(0.3):
+            options["gamma_vec"] = lambda: tuple(self.number(0.5, 1.0, 0.1, bad=0.01) for _ in range(levels))
+        if self.maybe(0.2):
+            options["transfer_lr_vec"] = lambda: tuple(self.number(0.5, 1.0, 0.0, bad=0.01) for _ in range(levels - 1))
+        if self.maybe(0.2):
+            options["transfer_every_vec"] = lambda: tuple(self.number(1.0, 2.0, 3.0, bad=0) for _ in range(levels - 1))
+        options["transfer_io"] = self.io
+        options["transfer_pulses"] = self.pulses
+        return self.record(self.r.choice([og.TikiTaka, og.ResidualLearning]), options, 8) or og.TikiTaka()
+
+    # ---- tiles
+
+    def tile(self) -> None:
+        """A tile, and calls of it."""
+        r, tile = self.r, None
+        side = r.choice([1, 2, 4, 8, 8, 16, 40])
+        rows, columns = r.randint(1, side), r.randint(1, side)
+        for _ in range(8):
+            options: dict[str, Any] = dict(algorithm=self.algorithm(), device=self.cell(), io=self.io())
+            if self.maybe(0.15) and hasattr(options["algorithm"], "n_arrays"):
+                names = options["algorithm"].plan(og.algorithms.TileShape(d_out=1, d_in=1)).arrays
+                options["device"] = {name: self.cell() for name in names if self.maybe(0.97)}
+            if self.maybe(0.6):
+                options["pulses"] = self.pulses()
+            if self.maybe(0.3):
+                options["backward_io"] = self.io()
+            if self.maybe(0.3):
+                options["count_pulses"] = self.r.choice([True, True, False, 1])
+            if self.maybe(0.8):
+                options["seed"] = self.number(r.randrange(2**64), 0, 2**64 - 1, bad=0.02)
+            shape = self.number(rows, bad=0.02), self.number(columns, bad=0.02)
+            if not all(isinstance(n, (int, np.integer)) and n <= 40 for n in shape):
+                options["device"] = options["algorithm"] = None
+            tile = self.call("Tile()", og.Tile, *shape, **options)
+            if tile is not None:
+                break
+        if tile is None:
+            return
+        self.subject: Any = tile
+        kinds = r.choices(list(TILE_CALLS), list(TILE_CALLS.values()), k=r.randint(10, 60))
+        for kind in kinds:
+            getattr(self, kind)()
+            if not self.hot or self.maybe(0.3):
+                self.check_cells()
+
+    def check_cells(self) -> None:
+        """Stored values are finite and within the bounds of their cells; the rest of the state is finite."""
+        tile = self.subject
+        state = tile.state_dict()
+        free = "none" in (tile.pulses.pulse_type, getattr(getattr(tile.algorithm, "transfer_pulses", None), "pulse_type", ""))
+        for name, values in state.items():
+            if values.dtype.kind != "f" or (self.hot and not name.endswith(".values")):
+                continue
+            if not np.isfinite(values).all() and not (self.hot and (free or name[:-7] + ".w_max" not in state)):
+                raise Finding(f"state {name} has {values}")
+            if name.endswith(".values") and not free and (high := state.get(name[:-7] + ".w_max")) is not None:
+                if (values > high).any() or (values < state[name[:-7] + ".w_min"]).any():
+                    raise Finding(f"state {name} is out of bounds: {values}, up to {high}")
+
+    def on_tile(self, kind: str, f: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        return self.call(f"tile.{kind}", f, *args, state=self.subject.state_dict, **more)
+
+    def batch(self, n: int) -> tuple[int, ...]:
+        return (n,) if self.maybe(0.15) else (self.r.randint(1, 12), n)
+
+    def t_forward(self) -> None:
+        t = self.subject
+        more = {} if self.maybe(0.6) else dict(training=self.r.random() < 0.5, noise=self.r.random() < 0.5)
+        self.on_tile("forward", t.forward, self.array(*self.batch(t.d_in)), **more)
+
+    def t_backward(self) -> None:
+        self.on_tile("backward", self.subject.backward, self.array(*self.batch(self.subject.d_out)))
+
+    def t_update(self) -> None:
+        t = self.subject
+        lead = () if self.maybe(0.15) else (self.r.randint(1, 12),)
+        lr = self.number(0.1, 0.01, 1.0, 0.0, -0.1, 1e-5, lambda: self.r.uniform(0, 0.5))
+        x, d = self.array(*lead, t.d_in), self.array(*lead, t.d_out, size=0.3)
+        self.heats |= isinstance(lr, (int, float)) and not abs(lr) <= 10
+        self.on_tile("update", t.update, x, d, lr)
+
+    def t_end_batch(self) -> None:
+        self.on_tile("end_batch", self.subject.end_batch)
+
+    def t_decay(self) -> None:
+        self.on_tile("decay", self.some_array().decay)
+
+    def t_diffuse(self) -> None:
+        self.on_tile("diffuse", self.some_array().diffuse)
+
+    def t_drift(self) -> None:
+        self.on_tile("drift", self.some_array().drift, self.number(0.0, 0.1, 1.0, 100.0, 1e6, 1e9))
+
+    def t_reset(self) -> None:
+        t, columns = self.subject, None
+        if self.maybe(0.6):
+            columns = [self.number(0, t.d_in - 1, bad=0.01) for _ in range(self.r.randint(0, 4))]
+        self.on_tile("reset", self.some_array().reset, columns, prob=self.number(1.0, 0.5, 0.0))
+
+    def some_array(self) -> Any:
+        """The tile or one of its crossbars."""
+        crossbars = [a for a in self.subject.arrays.values() if hasattr(a, "pulse")]
+        return self.r.choice(crossbars) if crossbars and self.maybe(0.4) else self.subject
+
+    def crossbar(self) -> Any:
+        return self.r.choice(list(self.subject.arrays.values()))
+
+    def t_pulse(self) -> None:
+        array, shape = self.crossbar(), (self.subject.d_out, self.subject.d_in)
+        if not hasattr(array, "pulse"):
+            return
+        counts: Any = self.g.integers(-12, 13, shape)
+        if self.maybe(0.03):
+            counts[:] = 0
+            counts.flat[0] = self.r.choice([2**20, -(2**20), 5000, 2**20 + 1, 2**40, -(2**63)])
+        if self.maybe(0.05):
+            counts = self.bad_array(shape)
+        elif self.maybe(0.1):
+            counts = self.r.choice([counts.tolist(), counts.astype(np.int8), (counts + 12).astype(np.uint64)])
+        self.on_tile("pulse", array.pulse, counts)
+
+    def t_program(self) -> None:
+        t = self.subject
+        if t.d_out * t.d_in > 100:
+            return
+        options = dict(max_rounds=self.number(1, 3, 10, bad=0), max_pulses=self.number(1, 10), reads=self.number(0, 1, 2))
+        if self.maybe(0.3):
+            options["tolerance"] = self.number(0.01, 0.1)
+        if any(isinstance(options[name], (int, float)) and options[name] > 10 for name in ("max_rounds", "reads")):
+            return
+        if isinstance(options["max_pulses"], (int, float)) and options["max_pulses"] > 10:
+            options["max_rounds"] = 1
+        self.on_tile("program", t.program, self.array(t.d_out, t.d_in, size=0.3), **options)
+
+    def t_read_weights(self) -> None:
+        n = self.number(1, 2, 3)
+        if not isinstance(n, int) or n < 10:
+            self.on_tile("read_weights", self.subject.read_weights, n)
+
+    def t_set_weights(self) -> None:
+        t = self.subject
+        self.on_tile("set_weights", t.set_weights, self.array(t.d_out, t.d_in, size=0.3))
+
+    def t_set_array(self) -> None:
+        t, array = self.subject, self.crossbar()
+        name = "persistent_weights" if hasattr(array, "pulse") and self.maybe(0.3) else "weights"
+        self.on_tile(f"set {name}", setattr, array, name, self.array(t.d_out, t.d_in, size=0.3))
+
+    def t_get(self) -> None:
+        t = self.subject
+        array = self.call("tile.arrays[]", t.arrays.__getitem__, self.name(list(t.arrays)), allowed=(KeyError, TypeError))
+        self.on_tile("weights", lambda: t.weights)
+        self.call("repr", repr, t)
+        if array is not None:
+            self.on_tile("array.weights", lambda: array.weights)
+        if hasattr(array, "pulse"):
+            self.on_tile("array.persistent_weights", lambda: array.persistent_weights)
+            self.on_tile("array.pulse_counts", lambda: array.pulse_counts)
+            self.on_tile("array.n_states", lambda: (array.n_states, array.granularity), finite=False)
+        self.on_tile("granularity", t.granularity, self.name([None, *t.arrays]))
+
+    def name(self, known: list[Any]) -> Any:
+        if self.maybe(0.03):
+            self.wrong = True
+            return self.r.choice(["nonsense", "", 3, "0.w_max", "weight.w_max"])
+        return self.r.choice(known)
+
+    def t_parameters(self) -> None:
+        t, array = self.subject, self.crossbar()
+        if not hasattr(array, "pulse"):
+            return
+        parameters = array.parameters
+        name, errors = self.name(list(parameters)), (*BAD, KeyError)
+        old = self.on_tile("parameters[]", parameters.__getitem__, name, allowed=errors)
+        if self.maybe(0.6):
+            new = self.array(t.d_out, t.d_in, size=0.2)
+            if old is not None and not self.wrong and not self.heats and self.maybe(0.7):
+                new = old * np.float32(self.r.choice([1, 1, 0.5, 0.9, 1.1]))
+            self.wrong = True
+            self.on_tile("parameters[]=", parameters.__setitem__, name, new, allowed=errors)
+
+    def t_state(self) -> None:
+        t = self.subject
+        state = self.on_tile("state_dict", t.state_dict)
+        if state is None:
+            return
+        if self.maybe(0.5):
+            other = og.Tile.from_config(t.config())
+            self.call("tile.load_state_dict", other.load_state_dict, state, allowed=())
+            self.same("state", bits(state), bits(other.state_dict()))
+            if self.maybe(0.3):
+                self.subject = other
+            return
+        self.on_tile("load_state_dict", t.load_state_dict, self.broken(state))
+
+    def broken(self, state: dict[str, Any]) -> Any:
+        """A state with something wrong in it, or not."""
+        self.wrong, state = True, dict(state)
+        name = self.r.choice(list(state))
+        kind = self.r.randrange(7)
+        if kind == 0:
+            del state[name]
+        elif kind == 1:
+            state["nonsense"] = np.zeros(1)
+        elif kind == 2:
+            state[name] = self.array(*state[name].shape, bad=0.7)
+            self.poison = False
+        elif kind == 3 and name.endswith("counters"):
+            self.heats = True
+            state[name] = self.g.integers(0, 2 ** self.r.choice([3, 40, 64]), state[name].shape, dtype=np.uint64)
+        elif kind == 4:
+            state[name] = self.junk()
+        elif kind == 5:
+            return self.junk() if self.maybe(0.3) else {3: state[name]}
+        return state
+
+    def t_copy(self) -> None:
+        t = self.subject
+        other = self.on_tile("deepcopy", self.r.choice([copy.deepcopy, copy.copy]), t)
+        self.same("copy", bits(t.state_dict()), bits(other.state_dict()))
+        if self.maybe(0.5):
+            self.subject = other
+
+    def t_config(self) -> None:
+        t = self.subject
+        described = json.loads(json.dumps(self.on_tile("config", t.config)))
+        if self.maybe(0.3):
+            described = self.mutated(described)
+            small = isinstance(described, dict) and all(described.get(k) == t.config()[k] for k in ("d_out", "d_in"))
+            if small:
+                self.call("tile.from_config", og.Tile.from_config, described, allowed=(*BAD, KeyError, AttributeError))
+            return
+        other = self.call("tile.from_config", og.Tile.from_config, described, allowed=())
+        self.same("config", described, json.loads(json.dumps(other.config())))
+
+    def mutated(self, tree: Any) -> Any:
+        """A tree of settings with one value replaced."""
+        self.wrong = True
+        if isinstance(tree, dict) and tree and self.maybe(0.8):
+            name = self.r.choice(list(tree))
+            if self.maybe(0.1):
+                return {k: v for k, v in tree.items() if k != name} | {f"{name}x": tree[name]}
+            return tree | {name: self.mutated(tree[name])}
+        if isinstance(tree, list) and tree and self.maybe(0.8):
+            at = self.r.randrange(len(tree))
+            return [*tree[:at], self.mutated(tree[at]), *tree[at + 1 :]]
+        return self.r.choice([None, "nonsense", -1, 1e40, [], {}, True, 0.5, 3, math.nan, [1, 2], {"type": "SoftBounds"}])
+
+    def t_assign(self) -> None:
+        self.on_tile("assign", setattr, self.subject, self.r.choice(["io", "d_in", "x"]), 1, allowed=(AttributeError,))
+
+    # ---- networks
+
+    def model(self) -> None:
+        """A network, and calls of it."""
+        r = self.r
+        self.inputs, self.outputs = r.randint(1, 8), r.randint(1, 5)
+        hidden = r.randint(1, 8)
+        layers: list[Any] = []
+        widths = [self.inputs, self.outputs] if self.maybe(0.3) else [self.inputs, hidden, self.outputs]
+        for position, (d_in, d_out) in enumerate(zip(widths, widths[1:], strict=False)):
+            own: dict[str, Any] = self.mapping() if self.maybe(0.2) else {}
+            if self.maybe(0.15):
+                own = dict(digital=True)
+            own |= dict(bias=False) if self.maybe(0.2) else {}
+            own |= dict(name=r.choice(["a", f"l{position}", "x.y", ""])) if self.maybe(0.05) else {}
+            layer = self.call("Linear()", nn.Linear, self.number(d_in, bad=0.01), self.number(d_out, bad=0.01), **own)
+            layers += [layer or nn.Linear(d_in, d_out)]
+            if position < len(widths) - 2:
+                layers.append(r.choice([nn.Tanh, nn.Sigmoid, nn.ReLU])())
+        self.labels = r.choice(["labels", "labels", "values"])
+        if self.labels == "labels" and self.maybe(0.4):
+            layers.append(nn.LogSoftmax())
+        self.loss = {"labels": nn.CrossEntropy(), "values": nn.MSE()}[self.labels]
+        if isinstance(layers[-1], nn.LogSoftmax):
+            self.loss = nn.NLL()
+        network = self.call("Sequential()", nn.Sequential, *layers)
+        if network is None:
+            return
+        model = None
+        for _ in range(4):
+            self.fresh()
+            options = dict(device=self.cell(), algorithm=self.algorithm(), io=self.io(), seed=self.number(r.randrange(99)))
+            options |= dict(pulses=self.pulses()) if self.maybe(0.5) else {}
+            model = self.call("Sequential.on", network.on, **options, **self.mapping())
+            if model is not None:
+                break
+        if model is None:
+            return
+        self.subject = model
+        for kind in r.choices(list(MODEL_CALLS), list(MODEL_CALLS.values()), k=r.randint(8, 30)):
+            getattr(self, kind)()
+            self.cool()
+
+    def cool(self) -> None:
+        """Training that diverges overflows in the end: that was put in."""
+        if not self.hot:
+            state = self.subject.state_dict()
+            large = [np.abs(v).max() for v in state.values() if v.dtype.kind == "f" and v.size]
+            self.hot = not max(large, default=0) < MILD
+
+    def mapping(self) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for name in ("learn_out_scaling", "out_scaling_columnwise", "digital_bias", "weight_scaling_columnwise"):
+            if self.maybe(0.3):
+                made[name] = self.r.choice([True, False, True, False, None, 1 if self.maybe(0.1) else True])
+        if self.maybe(0.4):
+            made["weight_scaling_omega"] = self.number(0.6, 0.3, 0.0, 1.0, bad=0.02)
+        if self.maybe(0.2):
+            made["weight_scaling_lr_compensation"] = True
+        for name in ("max_input_size", "max_output_size"):
+            if self.maybe(0.3):
+                made[name] = self.number(0, 1, 2, 3, 5, bad=0.02)
+        return made
+
+    def on_model(self, kind: str, f: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        return self.call(f"model.{kind}", f, *args, state=self.subject.state_dict, **more)
+
+    def x(self, n: int) -> Any:
+        return self.array(n, self.inputs)
+
+    def target(self, n: int) -> Any:
+        if self.labels == "values":
+            return self.array(n, self.outputs)
+        if self.maybe(0.05):
+            self.wrong = True
+            return self.r.choice([np.full(n, self.outputs), np.full(n, -1), np.zeros((n, 2)), np.zeros(n), None, []])
+        return self.g.integers(0, self.outputs, n)
+
+    def m_forward(self) -> None:
+        more = {} if self.maybe(0.5) else dict(training=self.maybe(0.5), noise=self.maybe(0.5))
+        x = self.x(self.r.randint(1, 9))
+        # What layers before it kept and counted has moved when a later one refuses.
+        y = self.call("model.forward", self.subject.forward, x, **more)
+        if y is not None and more.get("training", True) and self.maybe(0.7):
+            self.fresh()
+            d = self.array(*y.shape, size=0.2)
+            g = self.call("model.backward", self.subject.backward, d, allowed=(*BAD, RuntimeError))
+            if g is not None:
+                lr = self.number(0.01, 0.1, 0.0)
+                self.heats |= isinstance(lr, (int, float)) and not lr <= 1
+                self.on_model("update", self.subject.update, lr, allowed=(*BAD, RuntimeError))
+
+    def m_backward(self) -> None:
+        d = self.array(self.r.randint(1, 9), self.outputs)
+        self.call("model.backward", self.subject.backward, d, allowed=(*BAD, RuntimeError))
+
+    def m_update(self) -> None:
+        self.on_model("update", self.subject.update, self.number(0.01, 0.1, 0.0), allowed=(*BAD, RuntimeError))
+
+    def m_train_step(self) -> None:
+        n = self.r.randint(1, 9)
+        lr = self.number(0.01, 0.1, 0.0)
+        x, target = self.x(n), self.target(n)
+        self.heats |= isinstance(lr, (int, float)) and not lr <= 1
+        self.call("model.train_step", self.subject.train_step, x, target, self.loss, lr)
+
+    def m_evaluate(self) -> None:
+        n = self.r.randint(1, 20)
+        options = dict(batch_size=self.number(1, 7, 1000, bad=0.05), noise=self.r.choice([True, False]))
+        self.call("evaluate", og.evaluate, self.subject, self.pair(n), loss=self.loss, **options)
+
+    def pair(self, n: int) -> Any:
+        if self.maybe(0.02):
+            return self.junk()
+        return self.x(n), self.target(n)
+
+    def m_fit(self) -> None:
+        n, r = self.r.randint(2, 16), self.r
+        options: dict[str, Any] = dict(
+            epochs=self.number(1, 2, bad=0),
+            batch_size=self.number(1, 2, n, bad=0.02),
+            lr=self.r.choice([self.number(0.01, 0.1, 0.0), og.train.StepLR(lr=0.1, step_size=1), lambda epoch: 0.01]),
+            loss=self.loss,
+            seed=self.number(0, 5, 2**64 - 1, bad=0.01),
+            progress=False,
+        )
+        options |= dict(shuffle=False) if self.maybe(0.2) else {}
+        options |= dict(callbacks=[og.train.EarlyStop(metric="train_loss", patience=1)]) if self.maybe(0.1) else {}
+        path = self.folder / "run.safetensors"
+        if self.maybe(0.15):
+            options |= dict(checkpoint=self.r.choice([path, self.folder, "", "/nowhere/x", 3]) if self.maybe(0.2) else path)
+            options |= dict(checkpoint_every=self.number(1, 3)) if self.maybe(0.4) else {}
+        if self.maybe(0.05):
+            options["resume"] = path
+        lr = options["lr"]
+        self.heats |= isinstance(lr, (int, float)) and not lr <= 1
+        train = self.pair(n)
+        test = self.pair(r.randint(1, 8)) if self.maybe(0.3) else None
+        self.call("fit", og.fit, self.subject, train, test, **options, allowed=(*BAD, OSError), finite=False)
+
+    def m_state(self) -> None:
+        m = self.subject
+        state = self.on_model("state_dict", m.state_dict)
+        if self.maybe(0.4):
+            self.on_model("load_state_dict", m.load_state_dict, self.broken(state), allowed=(*BAD, AttributeError))
+            return
+        other = self.call("model.from_config", nn.Sequential.from_config, m.config(), allowed=())
+        self.call("model.load_state_dict", other.load_state_dict, state, allowed=())
+        self.same("state", bits(state), bits(other.state_dict()))
+        self.subject = other
+
+    def m_file(self) -> None:
+        m, path = self.subject, self.folder / "model.safetensors"
+        self.call("save", og.save, path, m, allowed=())
+        if self.maybe(0.4):
+            content = bytearray(path.read_bytes())
+            at = self.r.choice([self.r.randrange(len(content)), self.r.randrange(min(64, len(content)))])
+            if self.maybe(0.3):
+                content = content[:at]
+            else:
+                content[at] ^= 1 << self.r.randrange(8)
+            path.write_bytes(content)
+            if self.call("load broken", og.load, path) is not None:
+                raise Finding("load took a file that was changed")
+            return
+        other = self.call("load", og.load, path, allowed=())
+        self.same("file", bits(m.state_dict()), bits(other.state_dict()))
+
+    def m_weights(self) -> None:
+        layer = self.r.choice([layer for layer in self.subject if isinstance(layer, nn.Linear)])
+        if self.maybe(0.5):
+            self.on_model("set_weight", layer.set_weight, self.array(layer.d_out, layer.d_in, size=0.2))
+        else:
+            self.on_model("set_bias", layer.set_bias, self.array(layer.d_out, size=0.2))
+        self.on_model("weight", lambda: (layer.weight, layer.bias, layer.out_scaling, layer.weight_scaling))
+        self.on_model("layer.tile", lambda: layer.tile, allowed=(RuntimeError,))
+
+    def m_copy(self) -> None:
+        other = self.on_model("deepcopy", copy.deepcopy, self.subject)
+        self.same("copy", bits(self.subject.state_dict()), bits(other.state_dict()))
+        self.call("repr", repr, other)
+        key = self.r.choice([0, -1, "0", "nonsense", 99])
+        self.call("model[]", other.__getitem__, key, allowed=(KeyError, IndexError))
+
+    # ---- settings and mathematics
+
+    def objects(self) -> None:
+        """Settings, responses, descriptions of runs and theory."""
+        for kind in self.r.choices(list(OBJECT_CALLS), list(OBJECT_CALLS.values()), k=self.r.randint(5, 25)):
+            self.fresh()
+            getattr(self, kind)()
+
+    def grid(self, device: Any) -> Any:
+        low, high = device.bounds
+        pick = self.r.randrange(4)
+        if pick == 0:
+            return self.r.uniform(low, high)
+        grid = np.linspace(low, high, self.r.randint(0, 9))
+        return [grid, grid.tolist(), grid.reshape(1, -1)][pick - 1]
+
+    def o_device(self) -> None:
+        device = self.device(bad=0.05)
+        self.fresh()
+        for kind in self.r.sample(["q_up", "q_down", "F", "G"], 2):
+            self.call(f"device.{kind}", getattr(device, kind), self.grid(device))
+        self.call("device.facts", lambda: (device.granularity, device.bounds))
+        self.call("device.facts", lambda: (device.symmetric_point, device.n_states), finite=False)
+        self.round_trip(models, device)
+        if self.maybe(0.1):
+            # any number: an answer, or one of the errors
+            w = self.r.choice([math.nan, math.inf, -1e300, [1e300, -1e300], "text", None, [None], [[1], [2, 3]]])
+            with np.errstate(all="ignore"):
+                self.call("device.q_up odd", device.q_up, w, finite=False)
+
+    def round_trip(self, registry: Any, value: Any) -> None:
+        described = json.loads(json.dumps(self.call("encode", registry.encode, value, allowed=())))
+        self.same("encode", value, self.call("decode", registry.decode, described, allowed=()))
+        self.same("repr", value, eval(repr(value), EVAL))
+        if self.maybe(0.3):
+            self.call("decode wrong", registry.decode, self.mutated(described))
+
+    def o_cell(self) -> None:
+        self.round_trip(models, self.cell())
+
+    def o_settings(self) -> None:
+        self.round_trip(settings, self.r.choice([self.io, self.pulses])())
+
+    def o_algorithm(self) -> None:
+        rule = self.algorithm()
+        shape = og.algorithms.TileShape(d_out=3, d_in=4)
+        self.call("plan", rule.plan, shape)
+        self.round_trip(algorithms, rule)
+
+    def o_preset(self) -> None:
+        name = self.r.choice([*presets.__all__, *presets.configurations(), "nonsense", "tiki_taka_x"])
+        f = self.call("presets", getattr, presets, name, allowed=(AttributeError,))
+        if f is None or name == "configurations":
+            return
+        key = self.r.choice(["dw_min", "device", "out_noise", "nonsense"])
+        wrong = {key: self.number(0.01)} if self.maybe(0.5) and name in presets.__all__ else {}
+        made = self.call("preset()", f, **wrong)
+        if isinstance(made, dict) and self.maybe(0.3):
+            tile = self.call("Tile()", og.Tile, 2, 3, **made)
+            self.call("tile.update", tile.update, np.ones(3), np.ones(2), 0.1)
+
+    def o_config(self) -> None:
+        r = self.r
+        tables: dict[str, Any] = {"model": {"layers": ["linear 5", "tanh", "linear 10"]}}
+        if self.maybe(0.5):
+            tables["train"] = {"epochs": 1, "lr": 0.1, "batch_size": 10}
+        if self.maybe(0.5):
+            cell = self.cell()
+            tables["device"] = r.choice(["SoftBounds", "ecram", "pcm", repr(cell), models.encode(cell)])
+        elif self.maybe(0.5):
+            tables["preset"] = r.choice(presets.configurations())
+        if self.maybe(0.3):
+            tables["algorithm"] = algorithms.encode(self.algorithm())
+        if self.maybe(0.3):
+            tables["io"] = r.choice(["kit", {"out_noise": 0.1}, {"preset": "paper"}])
+        if self.maybe(0.4):
+            tables = self.mutated(tables)
+            if not isinstance(tables, dict):
+                return
+        for _ in range(r.randrange(3)):
+            key = r.choice(["train.lr", "device.dw_min", "model.layers", "seeds.device", "x", "", "train.epochs.x", "a=b"])
+            value = r.choice(["0.1", "3", "SoftBounds", "[", "{}", "nan", "", "1\n2", "\0"])
+            self.call("config.change", config.change, tables, f"{key}={value}")
+        self.fresh()
+        run = self.call("config.parse", config.parse, copy.deepcopy(tables))
+        if run is None:
+            return
+        text = self.call("config.to_toml", config.to_toml, run.tables)
+        path = self.folder / "run.toml"
+        path.write_text(text, encoding="utf-8")
+        again = self.call("config.read", config.read, path)
+        if again is None or again.tables != run.tables:
+            raise Finding(f"config: {run.tables} became {again and again.tables}")
+
+    def o_curves(self) -> None:
+        device = self.device()
+        at = self.number(0, 1), self.number(0, 2)
+        made = self.call("curves.cell", curves.cell, device, at=at, seed=self.number(0, 7)) if max_of(at) < 40 else None
+        if made is not None:
+            self.call("curves.drawn_response", curves.drawn_response, *made, [0.0, self.r.uniform(-1, 1)])
+            self.call("curves.pulse_train", curves.pulse_train, *made, self.r.randint(0, 3))
+
+    def o_theory(self) -> None:
+        # Quadrature and bisection want the exact model.
+        device = self.r.choice([devices.LinearResponse(c=0.2), devices.SoftBounds(), devices.PowerResponse(gamma=2.0)])
+        w, r = self.g.uniform(-0.9, 0.9, self.r.randint(1, 5)), self.r
+        rng = np.random.default_rng(0)
+        name = r.choice(["analog_update", "pulsed_update", "random_increment", "mean_step", "penalty", "pulse_error_mean"])
+        dw = self.array(*w.shape, size=0.05)
+        if self.heats or self.poison:
+            return
+        arguments: dict[str, tuple[Any, ...]] = {
+            "random_increment": (device, dw),
+            "mean_step": (device, w, dw, self.number(0.1, 0.0, bad=0.02)),
+            "penalty": (device, w),
+        }
+        more = dict(rng=rng) if name in ("pulsed_update", "random_increment") else {}
+        finite = not self.wrong
+        self.call(f"theory.{name}", getattr(theory, name), *arguments.get(name, (device, w, dw)), **more, finite=finite)
+
+    def o_data(self) -> None:
+        n, d = self.r.randint(1, 6), self.r.randint(1, 4)
+        self.labels, self.outputs = self.r.choice(["labels", "values"]), 3
+        made = self.call("data.arrays", data.arrays, self.array(n, d), self.target(n))
+        if made is not None:
+            self.call("split", made.split, self.number(1, n - 1, bad=0.1))
+
+    def o_layers(self) -> None:
+        n, k = self.r.randint(1, 5), self.r.randint(1, 4)
+        layer = self.r.choice([nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LogSoftmax])()
+        # Element by element: what is put in comes out, NaN too.
+        for kind, f in (("activation", layer.forward), ("activation.backward", layer.backward)):
+            x = self.array(n, k)
+            self.hot |= self.poison
+            self.poison = False
+            self.call(kind, f, x, allowed=(*BAD, RuntimeError))
+        self.hot = False
+        self.outputs = k
+        self.labels = self.r.choice(["labels", "values"])
+        loss = nn.MSE() if self.labels == "values" else self.r.choice([nn.NLL, nn.CrossEntropy])()
+        y, target = self.array(n, k), self.target(n)
+        self.call("loss", loss, y, target, finite=not self.poison)
+
+    def o_seeds(self) -> None:
+        self.call("Seeds()", og.Seeds, device=self.number(0, 5, 2**64 - 1, bad=0.2))
+        n = self.r.choice([1, 2, 1, 2, 0, -1, 1025, None, "two", 1.0, True, 2**70])
+        self.call("threads", og.threads, n, allowed=BAD)
+
+    def run(self) -> None:
+        """The program."""
+        og.threads(1 + (self.r.random() < 0.3))
+        pick = self.r.random()
+        (self.tile if pick < 0.72 else self.model if pick < 0.86 else self.objects)()
+
+
+def bits(state: dict[str, Any]) -> dict[str, bytes]:
+    return {name: value.tobytes() for name, value in state.items()}
+
+
+def max_of(values: tuple[Any, ...]) -> float:
+    return max((v for v in values if isinstance(v, (int, float))), default=0)
+
+
+# ---- what settings are drawn from: numbers, or members of a list
+
+_SPREAD: list[Any] = [0.0, 0.1, 0.3, 0.5, 1.0, 3.0]
+_DEVICE: dict[str, Any] = {
+    "dw_min": [0.001, 0.01, 0.02, 0.1, 0.5, 1e-5],
+    "dw_min_dtod": _SPREAD,
+    "dw_min_dtod_log_normal": [True, False],
+    "dw_min_std": _SPREAD,
+    "mult_noise": [True, False],
+    "up_down": [0.0, 0.1, -0.2, 1.0, -1.0],
+    "up_down_dtod": [0.0, 0.05, 0.3],
+    "w_max_dtod": _SPREAD,
+    "w_min_dtod": _SPREAD,
+    "reference_mean": [0.0, 0.1, -0.3],
+    "reference_std": [0.0, 0.05, 0.5],
+    "subtract_symmetry_point": [True, False, False],
+    "enforce_consistency": [True, False],
+    "lifetime": [0.0, 1.0, 2.0, 50.0, 0.5],
+    "lifetime_dtod": _SPREAD,
+    "diffusion": [0.0, 0.002, 0.1],
+    "diffusion_dtod": _SPREAD,
+    "reset": [0.0, 0.1, -0.5, 5.0],
+    "reset_dtod": [0.0, 0.1],
+    "reset_std": [0.0, 0.1],
+    "write_noise_std": [0.0, 0.0, 0.5, 3.0],
+    "apply_write_noise_on_set": [True, False],
+    "corrupt_devices_prob": [0.0, 0.1, 0.5, 1.0],
+    "corrupt_devices_range": [0.1, 0.0, 2.0],
+    "perfect_bias": [True, False],
+}
+_BOUNDS: dict[str, Any] = {"w_max": [1.0, 0.6, 0.0, 10.0, 1e-3], "w_min": [-1.0, -0.4, 0.0, -10.0, -1e-3]}
+_TAU: dict[str, Any] = {"tau": [1.0, 0.5, 3.0]}
+_POW: dict[str, Any] = {
+    "pow_gamma": [1.0, 0.5, 2.5, 10.0],
+    "pow_gamma_dtod": _SPREAD,
+    "pow_up_down": [0.0, 0.3, -0.3],
+    "pow_up_down_dtod": [0.0, 0.1],
+}
+_KIT: dict[str, Any] = {"kit_compat": [True, False]}
+_OWN: dict[str, dict[str, Any]] = {
+    "ConstantStep": _BOUNDS,
+    "SoftBounds": _BOUNDS,
+    "SoftBoundsReference": _BOUNDS | _KIT | {"slope_up_dtod": _SPREAD, "slope_down_dtod": _SPREAD},
+    "PowStep": _BOUNDS | _POW,
+    "PowStepReference": _BOUNDS | _POW | _KIT,
+    "LinearStep": _BOUNDS
+    | {name: [0.0, 0.3, 1.0, -0.5] for name in ("gamma_up", "gamma_down")}
+    | {name: _SPREAD for name in ("gamma_up_dtod", "gamma_down_dtod")}
+    | {name: [True, False] for name in ("allow_increasing", "mean_bound_reference", "reverse_up", "reverse_down")}
+    | {"reverse_offset": [0.01, 0.0, 1.0]},
+    "SoftBoundsPmax": _KIT
+    | {"p_max": [1.0, 40.0, 1000.0], "alpha": [0.0005, 0.04, 1.0], "range_min": [-1.0, 0.0], "range_max": [1.0, 0.0]},
+    "ExpStep": _BOUNDS
+    | _KIT
+    | {name: [0.5, 0.0008, -0.5, 0.0] for name in ("A_up", "A_down")}
+    | {name: [1.5, 12.0, 0.0, 40.0] for name in ("gamma_up", "gamma_down")}
+    | {"a": [0.244, 1.0, -1.0], "b": [0.24, 0.0, -1.0], "dw_min_std_add": [0.0, 0.01], "dw_min_std_slope": [0.0, 0.1]},
+    "PiecewiseStep": _BOUNDS
+    | {name: [(1.0,), [2.0], np.ones(1), (1.0, 0.5, 0.0)] for name in ("u_up", "u_down")},
+    "Tabulated": {},
+    "LinearResponse": _TAU | {"c": [0.0, 0.2, -0.9]},
+    "PowerResponse": _TAU | {"gamma": [1.0, 2.5, 0.3]},
+    "ExponentialResponse": _TAU | {"gamma": [1.0, 3.0, 1e-4, 20.0]},
+    "ShiftedLinear": {"tau_max": [1.0, 0.5], "tau_min": [-1.0, -0.4], "shift": [0.0, 0.1, -0.3]},
+    "SaturatingExponential": _BOUNDS | {"gamma_up": [1.0, 3.0], "gamma_down": [1.0, 20.0]},
+}
+MODELS = sorted(_OWN)
+OPTIONS = {
+    name: own | {key: value for key, value in _DEVICE.items() if name != "SoftBoundsPmax" or key not in ("dw_min", "up_down")}
+    for name, own in _OWN.items()
+}
+DRIFT: dict[str, Any] = {
+    "nu": [0.1, 0.03, 1.0, -0.1],
+    "t_0": [1.0, 0.01, 20.0],
+    "nu_dtod": _SPREAD,
+    "nu_std": [0.0, 0.1],
+    "nu_k": [0.0, 0.1],
+    "log_g0": [0.0, 1.0],
+    "g_offset": [0.0, 1.0],
+    "w_offset": [0.0, -1.0],
+    "wg_ratio": [1.0, 0.1],
+    "w_noise_std": [0.0, 0.01],
+    "reset_tol": [1e-7, 0.0, 1.0],
+}
+_SMALL: list[Any] = [0.0, 0.0, 0.05, 0.5]
+IO: dict[str, Any] = {
+    "is_perfect": [False, False, True],
+    "mv_type": ["one_pass", "pos_neg_separate", "pos_neg_separate_digital_sum"],
+    "inp_bound": [0.0, 1.0, 0.1, -1.0, 1e-6],
+    "inp_res": [0.0, 1 / 126, 0.5, 254.0, -1.0],
+    "inp_sto_round": [True, False],
+    "out_bound": [0.0, 12.0, 0.1, 1e-6],
+    "out_res": [0.0, 1 / 510, 0.25, 16.0],
+    "out_sto_round": [True, False],
+    "noise_management": ["none", "constant", "max", "abs_max", "abs_max_np_sum", "average_abs_max"],
+    "nm_thres": [0.0, 0.1, 2.0, -1.0],
+    "nm_assumed_wmax": [0.6, 0.0, 2.0],
+    "nm_decay": [1e-3, 0.0, 1.0, 0.5],
+    "bound_management": ["none", "iterative", "iterative_worst_case"],
+    "max_bm_factor": [1000, 1, 0, 2**40],
+    "max_bm_res": [0.25, 0.0, 1.0],
+    "bm_test_negative_bound": [True, False],
+    "out_scale": [1.0, -0.5, 0.0, 100.0],
+    "w_noise_type": ["none", "additive_constant", "pcm_read"],
+    "ir_drop": [0.0, 1.0, 0.1],
+    "ir_drop_g_ratio": [571428.57, 10.0, 1.0],
+    "v_offset_w_min": [-1.0, 0.0, 2.0],
+    **{name: [0.0, 0.1, 1.0, -1.0, -0.5] for name in ("inp_asymmetry", "out_asymmetry")},
+    **{name: _SMALL for name in ("inp_noise", "out_noise", "out_noise_std", "w_noise", "v_offset_std", "r_series")},
+    **{name: _SMALL for name in ("out_nonlinearity", "out_nonlinearity_std", "slope_calibration")},
+    "w_read_asymmetry_dtod": _SMALL,
+}
+PULSES: dict[str, Any] = {
+    "pulse_type": [
+        *("stochastic_compressed", "stochastic", "mean_count", "deterministic_implicit", "pulsed", "analog_update"),
+        *("random_increment", "none_with_device", "none"),
+    ],
+    "desired_bl": [31, 1, 5, 10, 64, 200],
+    "fixed_bl": [True, True, False],
+    "update_management": [True, False],
+    "update_bl_management": [True, False],
+    "um_grad_scale": [1.0, 0.1, 10.0],
+    "res": [0.0, 0.1, 10.0, 0.5],
+    "sto_round": [True, False],
+    "x_res_implicit": [0.0, 0.1],
+    "d_res_implicit": [0.0, 0.1],
+    "increment": ["sample", "batch"],
+    "rounding": ["stochastic", "ceil", "floor"],
+}
+TIKI_TAKA: dict[str, Any] = {
+    "gamma": [0.0, 0.4, 1.0, 0.5],
+    "fast_lr": [0.01, 0.1, 1.0],
+    "scale_fast_lr": [True, False],
+    "transfer_every": [1.0, 2.0, 0.5, 3.0],
+    "units_in_mbatch": [True, False],
+    "n_reads_per_transfer": [1, 0, 2, 5, 100],
+    "transfer_columns": [True, False],
+    "random_selection": [True, False],
+    "with_reset_prob": [0.0, 0.5, 1.0],
+    "transfer_lr": [1.0, 0.1, 0.0],
+    "scale_transfer_lr": [True, False],
+}
+TILE_CALLS = {
+    "t_forward": 12,
+    "t_backward": 8,
+    "t_update": 16,
+    "t_end_batch": 5,
+    "t_decay": 2,
+    "t_diffuse": 2,
+    "t_drift": 4,
+    "t_reset": 4,
+    "t_pulse": 5,
+    "t_program": 1,
+    "t_read_weights": 2,
+    "t_set_weights": 4,
+    "t_set_array": 4,
+    "t_get": 4,
+    "t_parameters": 5,
+    "t_state": 3,
+    "t_copy": 2,
+    "t_config": 1,
+    "t_assign": 1,
+}
+MODEL_CALLS = {
+    "m_forward": 8,
+    "m_backward": 1,
+    "m_update": 1,
+    "m_train_step": 8,
+    "m_evaluate": 3,
+    "m_fit": 1,
+    "m_state": 2,
+    "m_file": 1,
+    "m_weights": 3,
+    "m_copy": 1,
+}
+OBJECT_CALLS = {
+    "o_device": 8,
+    "o_cell": 2,
+    "o_settings": 4,
+    "o_algorithm": 2,
+    "o_preset": 2,
+    "o_config": 1,
+    "o_curves": 2,
+    "o_theory": 3,
+    "o_data": 2,
+    "o_layers": 4,
+    "o_seeds": 2,
+}
+EVAL: dict[str, Any] = {name: getattr(devices, name) for name in devices.__all__} | {
+    name: getattr(og, name) for name in ("IO", "PulseTrain", "Seeds", *og.algorithms.algorithms.names())
+}
+
+
+# ---- running programs
+
+
+def programs(
+    seed: int, first: int, calls: int, seconds: float, watch: float, go_on: bool, mark: Callable[[int], None]
+) -> tuple[Counter[str], int, dict[str, str]]:
+    """Run programs from ``first`` on until so many calls or seconds, or a finding; what ``mark`` gets is the number.
+
+    Counts per kind of call, the number of the next program, and for each finding the calls that led to it.
+    """
+    tally, findings = Counter[str](), dict[str, str]()
+    number, end = first, time.monotonic() + seconds
+    threads = og.threads()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=UserWarning)
+        while tally.total() < calls and time.monotonic() < end and (go_on or not findings):
+            mark(number)
+            if watch:
+                faulthandler.dump_traceback_later(watch, exit=True)
+            program = Fuzz(seed, number, Path(folder), tally)
+            try:
+                program.run()
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}"
+                where = "" if isinstance(error, Finding) else traceback.format_exc()
+                lines = [f"{kind}{args!r} {named!r}"[:3000] for kind, args, named in program.log]
+                findings.setdefault(what[:80], "\n".join([*lines, where, f"-> {what}", f"again: --seed {seed} --only {number}"]))
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+            number += 1
+    og.threads(threads)
+    return tally, number, findings
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first program")
+    parser.add_argument("--only", type=int, help="run this one program")
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--watch", type=float, default=60, help="seconds until a program counts as hanging")
+    parser.add_argument("--go-on", action="store_true", help="do not stop at the first finding")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.child is None:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "number"
+            place.write_bytes(bytes(8))
+            code = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--child", str(place)]).returncode
+            if code not in (0, 1):
+                number = int.from_bytes(place.read_bytes(), "little")
+                print(f"the process ended with {code}; again: --seed {chosen.seed} --only {number}")
+        return code
+    faulthandler.enable()
+    first, calls = (chosen.first, chosen.calls) if chosen.only is None else (chosen.only, 1)
+    start = time.monotonic()
+    with chosen.child.open("r+b") as file, mmap.mmap(file.fileno(), 8) as place:
+
+        def mark(number: int) -> None:
+            place[:] = number.to_bytes(8, "little")
+
+        options = chosen.seconds, chosen.watch, chosen.go_on
+        tally, number, findings = programs(chosen.seed, first, calls, *options, mark)
+    for kind in sorted({kind.removesuffix(" refused") for kind in tally}):
+        print(f"{kind:28} {tally[kind]:8} done {tally[f'{kind} refused']:8} refused")
+    seconds, refused = time.monotonic() - start, sum(n for kind, n in tally.items() if kind.endswith(" refused"))
+    print(f"{tally.total()} calls, {number - first} programs, {seconds:.0f} s, {tally.total() / seconds:.0f} calls/s")
+    print(f"{100 * (1 - refused / max(1, tally.total())):.1f}% of the calls done, the others refused")
+    for finding in findings.values():
+        print(finding)
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
