@@ -383,7 +383,11 @@ fn cell(settings: Value) -> Result<Cell> {
                 _ => false,
             };
             if silent {
-                return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), "numbers other than 0 for devices that take turns"));
+                return Err(Error::value(
+                    "device.gamma_vec",
+                    format_args!("{gammas:?}"),
+                    "numbers other than 0 for devices that take turns",
+                ));
             }
             (devices, gammas, policy, first, None)
         }
