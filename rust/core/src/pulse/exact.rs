@@ -9,7 +9,7 @@ use crate::simd::{Kernel, clip, finite};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
-/// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product kept finite.
+/// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product and sum kept finite.
 pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
     struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], f32);
     impl Kernel for Add<'_> {
@@ -20,7 +20,7 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
                 for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(rows)) {
                     let scaled = finite(-rate * d[first + row]);
                     if scaled != 0.0 {
-                        values.iter_mut().zip(x).for_each(|(v, x)| *v += finite(scaled * x));
+                        values.iter_mut().zip(x).for_each(|(v, x)| *v = finite(*v + finite(scaled * x)));
                     }
                 }
             }
@@ -44,7 +44,7 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
             let work = lines.len() * each.columns * each.amounts.job.keys.len() * 4;
             let (noise, dw_min) = (device.noise(), device.dw_min());
             on_lines(machine, values, tally, each.columns, lines, work, |lines| match pulse_type {
-                PulseType::None => machine.isa.run(Steps { each, lines, change: |v: f32, dw: f32, _| v + dw }),
+                PulseType::None => machine.isa.run(Steps { each, lines, change: |v: f32, dw: f32, _| finite(v + dw) }),
                 PulseType::NoneWithDevice => {
                     let change = |v: f32, dw: f32, at: usize| {
                         let (high, low) = (cells.planes[0].at(at), cells.planes[1].at(at));
