@@ -606,6 +606,7 @@ class Vector(Cell):
     """Devices side by side, ``w = sum_i gamma_i w_i`` (aihwkit; I. Boybat et al., Nat. Commun. 9:2514, 2018).
 
     - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
+      Devices that take turns have shares other than 0.
     - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number
       ``first_update_idx``), ``"single_sequential"`` (from there on, one after the other), ``"single_random"``.
 
