@@ -183,7 +183,7 @@ class ConstantStep(_Bounded):
 
         up  v += s_up        down  v -= s_down        q_up = q_down = 1
 
-    Fields: those of :class:`Device` (``write_noise_std`` 0), and ``w_max >= 0``, ``w_min <= 0``. Granularity ``dw_min``.
+    Fields: those of :class:`Device` (``write_noise_std`` 0), ``w_max >= 0``, ``w_min <= 0``. Granularity ``dw_min``.
 
     >>> from ohmgrad.devices import ConstantStep
     >>> ConstantStep(dw_min=0.01).n_states
