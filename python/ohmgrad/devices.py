@@ -183,7 +183,7 @@ class ConstantStep(_Bounded):
 
         up  v += s_up        down  v -= s_down        q_up = q_down = 1
 
-    Fields: those of :class:`Device`, and ``w_max >= 0``, ``w_min <= 0``.
+    Fields: those of :class:`Device` (``write_noise_std`` 0), ``w_max >= 0``, ``w_min <= 0``. Granularity ``dw_min``.
 
     >>> from ohmgrad.devices import ConstantStep
     >>> ConstantStep(dw_min=0.01).n_states
@@ -606,7 +606,7 @@ class Vector(Cell):
     """Devices side by side, ``w = sum_i gamma_i w_i`` (aihwkit; I. Boybat et al., Nat. Commun. 9:2514, 2018).
 
     - ``devices``: 1 to 64 of them. ``gamma_vec``: their shares, of any sign, with a sum that is not 0; empty: 1/n each.
-      A device that gets pulses alone has a share that is not 0.
+      Devices that take turns have shares other than 0.
     - ``update_policy``: which device gets the pulses of a vector: ``"all"``, ``"single_fixed"`` (number
       ``first_update_idx``), ``"single_sequential"`` (from there on, one after the other), ``"single_random"``.
 

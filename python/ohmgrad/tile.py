@@ -156,7 +156,7 @@ class Array(Matrix):
         """Pulses up and down of every cell so far; ValueError unless the tile has ``count_pulses=True``.
 
         Those of the devices of a cell are added; of a pair, up is what raises the weight. An increment that is not made
-        of pulses counts as one.
+        of pulses counts as one. Counts end at 2**32 - 1.
 
         >>> import ohmgrad as og
         >>> tile = og.Tile(1, 2, count_pulses=True)
