@@ -80,7 +80,7 @@ class Fuzz:
         """One of ``good`` (a function makes one), at times of another kind of number, seldom a bad one."""
         if self.maybe(bad):
             self.wrong = True
-            odd = [math.nan, math.inf, -math.inf, -1, -1e9, 10**400, 1e39, 2**63, 2**64, -(2**70), True, 0, 1e-40, 1e30]
+            odd = [math.nan, math.inf, -math.inf, -1, -1e9, 10**400, 1e39, 2**63, 2**64, -(2**70), True, 0, 1e-40, 1e30, 1e9, 1e-9, 1e-30]
             return self.junk() if self.maybe(0.3) else self.r.choice(odd)
         value = self.r.choice(good)
         value = value() if callable(value) else value
@@ -174,6 +174,9 @@ class Fuzz:
         except Finding:
             raise
         except BaseException as error:
+            if isinstance(error, RuntimeWarning) and (self.hot or self.heats):
+                self.tally[f"{kind} refused"] += 1
+                return self.fresh()
             raise Finding(f"{kind} raised {type(error).__name__}: {error}") from error
         self.tally[kind] += 1
         if self.poison:
@@ -683,7 +686,7 @@ class Fuzz:
         m = self.subject
         state = self.on_model("state_dict", m.state_dict)
         if self.maybe(0.4):
-            self.on_model("load_state_dict", m.load_state_dict, self.broken(state), allowed=(*BAD, AttributeError))
+            self.on_model("load_state_dict", m.load_state_dict, self.broken(state))
             return
         other = self.call("model.from_config", nn.Sequential.from_config, m.config(), allowed=())
         self.call("model.load_state_dict", other.load_state_dict, state, allowed=())
@@ -864,7 +867,9 @@ class Fuzz:
         self.labels = self.r.choice(["labels", "values"])
         loss = nn.MSE() if self.labels == "values" else self.r.choice([nn.NLL, nn.CrossEntropy])()
         y, target = self.array(n, k), self.target(n)
-        self.call("loss", loss, y, target, finite=not self.poison)
+        self.hot, self.poison = self.poison, False
+        self.call("loss", loss, y, target)
+        self.hot = False
 
     def o_seeds(self) -> None:
         self.call("Seeds()", og.Seeds, device=self.number(0, 5, 2**64 - 1, bad=0.2))
