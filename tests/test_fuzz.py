@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import fuzz
 import numpy as np
 import pytest
 
-import fuzz
 import ohmgrad as og
 
 
