@@ -31,6 +31,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ from ohmgrad.devices import models
 BAD = ValueError, TypeError
 MILD = 1e6
 """What goes in beyond this may overflow."""
+FOUND = 3
+"""Exit code of a run with findings: 1 is that of the watchdog."""
 
 
-class Finding(Exception):
+class FindingError(Exception):
     """Something that must not be."""
 
 
@@ -80,7 +83,25 @@ class Fuzz:
         """One of ``good`` (a function makes one), at times of another kind of number, seldom a bad one."""
         if self.maybe(bad):
             self.wrong = True
-            odd = [math.nan, math.inf, -math.inf, -1, -1e9, 10**400, 1e39, 2**63, 2**64, -(2**70), True, 0, 1e-40, 1e30]
+            odd = [
+                math.nan,
+                math.inf,
+                -math.inf,
+                -1,
+                -1e9,
+                10**400,
+                1e39,
+                2**63,
+                2**64,
+                -(2**70),
+                True,
+                0,
+                1e-40,
+                1e30,
+                1e9,
+                1e-9,
+                1e-30,
+            ]
             return self.junk() if self.maybe(0.3) else self.r.choice(odd)
         value = self.r.choice(good)
         value = value() if callable(value) else value
@@ -102,7 +123,7 @@ class Fuzz:
             x = g.standard_normal(shape) * (g.random(shape) < 0.2)
         elif form == 3:
             x = g.standard_normal(shape) * 10.0 ** g.uniform(-8, 0, shape)
-        elif form == 4 and self.maybe(0.3):
+        elif form == 4 and self.maybe(0.1):
             self.heats = True
             x = g.standard_normal(shape) * 10.0 ** r.uniform(2, 37)
         else:
@@ -166,18 +187,21 @@ class Fuzz:
         except allowed as error:
             self.tally[f"{kind} refused"] += 1
             if not str(error):
-                raise Finding(f"{kind}: an error without words: {error!r}") from error
+                raise FindingError(f"{kind}: an error without words: {error!r}") from error
             if before is not None and state is not None and bits(state()) != before:
-                raise Finding(f"{kind} was refused and changed something: {error!r}") from error
+                raise FindingError(f"{kind} was refused and changed something: {error!r}") from error
             self.fresh()
             return None
-        except Finding:
+        except FindingError:
             raise
         except BaseException as error:
-            raise Finding(f"{kind} raised {type(error).__name__}: {error}") from error
+            if isinstance(error, RuntimeWarning) and (self.hot or self.heats):
+                self.tally[f"{kind} refused"] += 1
+                return self.fresh()
+            raise FindingError(f"{kind} raised {type(error).__name__}: {error}") from error
         self.tally[kind] += 1
         if self.poison:
-            raise Finding(f"{kind} took a number that is not finite")
+            raise FindingError(f"{kind} took a number that is not finite")
         self.hot |= self.heats
         if finite and not self.hot:
             self.finite(kind, out)
@@ -188,10 +212,10 @@ class Fuzz:
         """Every number in ``out`` is finite."""
         if isinstance(out, np.ndarray):
             if out.dtype.kind == "f" and not np.isfinite(out).all():
-                raise Finding(f"{kind} gave {out}")
+                raise FindingError(f"{kind} gave {out}")
         elif isinstance(out, float):
             if not math.isfinite(out):
-                raise Finding(f"{kind} gave {out}")
+                raise FindingError(f"{kind} gave {out}")
         elif isinstance(out, (tuple, list)):
             for part in out:
                 self.finite(kind, part)
@@ -206,9 +230,9 @@ class Fuzz:
                     parts = (
                         np.frombuffer(v, np.uint64 if "counters" in name else np.float32) for v in (value, b[name])
                     )
-                    raise Finding(f"{kind}: {name} " + " became ".join(map(str, parts)))
+                    raise FindingError(f"{kind}: {name} " + " became ".join(map(str, parts)))
         if a != b:
-            raise Finding(f"{kind}: {a} became {b}")
+            raise FindingError(f"{kind}: {a} became {b}")
 
     # ---- settings
 
@@ -347,10 +371,11 @@ class Fuzz:
             if values.dtype.kind != "f" or (self.hot and not name.endswith(".values")):
                 continue
             if not np.isfinite(values).all() and not (self.hot and (free or name[:-7] + ".w_max" not in state)):
-                raise Finding(f"state {name} has {values}")
-            if name.endswith(".values") and not free and (high := state.get(name[:-7] + ".w_max")) is not None:
-                if (values > high).any() or (values < state[name[:-7] + ".w_min"]).any():
-                    raise Finding(f"state {name} is out of bounds: {values}, up to {high}")
+                raise FindingError(f"state {name} has {values}")
+            high, low = (state.get(name[:-7] + bound) for bound in (".w_max", ".w_min"))
+            bounded = name.endswith(".values") and not free and high is not None and low is not None
+            if bounded and ((values > high).any() or (values < low).any()):
+                raise FindingError(f"state {name} is out of bounds: {values}, up to {high}")
 
     def on_tile(self, kind: str, f: Callable[..., Any], *args: Any, **more: Any) -> Any:
         return self.call(f"tile.{kind}", f, *args, state=self.subject.state_dict, **more)
@@ -559,7 +584,7 @@ class Fuzz:
         hidden = r.randint(1, 8)
         layers: list[Any] = []
         widths = [self.inputs, self.outputs] if self.maybe(0.3) else [self.inputs, hidden, self.outputs]
-        for position, (d_in, d_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for position, (d_in, d_out) in enumerate(pairwise(widths)):
             own: dict[str, Any] = self.mapping() if self.maybe(0.2) else {}
             if self.maybe(0.15):
                 own = dict(digital=True)
@@ -698,7 +723,7 @@ class Fuzz:
         m = self.subject
         state = self.on_model("state_dict", m.state_dict)
         if self.maybe(0.4):
-            self.on_model("load_state_dict", m.load_state_dict, self.broken(state), allowed=(*BAD, AttributeError))
+            self.on_model("load_state_dict", m.load_state_dict, self.broken(state))
             return
         other = self.call("model.from_config", nn.Sequential.from_config, m.config(), allowed=())
         self.call("model.load_state_dict", other.load_state_dict, state, allowed=())
@@ -717,7 +742,7 @@ class Fuzz:
                 content[at] ^= 1 << self.r.randrange(8)
             path.write_bytes(content)
             if self.call("load broken", og.load, path) is not None:
-                raise Finding("load took a file that was changed")
+                raise FindingError("load took a file that was changed")
             return
         other = self.call("load", og.load, path, allowed=())
         self.same("file", bits(m.state_dict()), bits(other.state_dict()))
@@ -832,7 +857,7 @@ class Fuzz:
         path.write_text(text, encoding="utf-8")
         again = self.call("config.read", config.read, path)
         if again is None or again.tables != run.tables:
-            raise Finding(f"config: {run.tables} became {again and again.tables}")
+            raise FindingError(f"config: {run.tables} became {again and again.tables}")
 
     def o_curves(self) -> None:
         device = self.device()
@@ -883,7 +908,9 @@ class Fuzz:
         self.labels = self.r.choice(["labels", "values"])
         loss = nn.MSE() if self.labels == "values" else self.r.choice([nn.NLL, nn.CrossEntropy])()
         y, target = self.array(n, k), self.target(n)
-        self.call("loss", loss, y, target, finite=not self.poison)
+        self.hot, self.poison = self.poison, False
+        self.call("loss", loss, y, target)
+        self.hot = False
 
     def o_seeds(self) -> None:
         self.call("Seeds()", og.Seeds, device=self.number(0, 5, 2**64 - 1, bad=0.2))
@@ -1116,6 +1143,8 @@ def programs(
         warnings.filterwarnings("ignore", category=UserWarning)
         while tally.total() < calls and time.monotonic() < end and (go_on or not findings):
             mark(number)
+            for file in Path(folder).iterdir():
+                file.unlink()
             if watch:
                 faulthandler.dump_traceback_later(watch, exit=True)
             program = Fuzz(seed, number, Path(folder), tally)
@@ -1123,7 +1152,7 @@ def programs(
                 program.run()
             except Exception as error:
                 what = f"{type(error).__name__}: {error}"
-                where = "" if isinstance(error, Finding) else traceback.format_exc()
+                where = "" if isinstance(error, FindingError) else traceback.format_exc()
                 lines = [f"{kind}{args!r} {named!r}"[:3000] for kind, args, named in program.log]
                 findings.setdefault(
                     what[:80], "\n".join([*lines, where, f"-> {what}", f"again: --seed {seed} --only {number}"])
@@ -1151,7 +1180,7 @@ def main() -> int:
             place = Path(folder) / "number"
             place.write_bytes(bytes(8))
             code = subprocess.run([sys.executable, __file__, *sys.argv[1:], "--child", str(place)]).returncode
-            if code not in (0, 1):
+            if code not in (0, 2, FOUND):
                 number = int.from_bytes(place.read_bytes(), "little")
                 print(f"the process ended with {code}; again: --seed {chosen.seed} --only {number}")
         return code
@@ -1172,7 +1201,7 @@ def main() -> int:
     print(f"{100 * (1 - refused / max(1, tally.total())):.1f}% of the calls done, the others refused")
     for finding in findings.values():
         print(finding)
-    return int(bool(findings))
+    return FOUND if findings else 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ohmgrad as og
-from ohmgrad import checkpoint, devices
+from ohmgrad import checkpoint, curves, devices, theory
 from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh, mapping
 
 Change = Callable[[dict[str, Any]], object]
@@ -220,6 +220,16 @@ CASES = [
     Case(act=lambda s: s.load(values=np.full((3, 4), 1j)), error=TypeError, field="fast.values", value="complex128"),
     Case(act=lambda s: s.load(values=None), error=TypeError, field="fast.values", value="object"),
     Case(act=lambda s: s.load(counters=np.zeros(9)), field="counters"),
+    Case(act=lambda s: s.tile.program(np.ones((3, 4), complex)), error=TypeError, field="w", value="complex128"),
+    Case(act=lambda s: s.tile.program(np.ones((3, 4), "U1")), error=TypeError, field="w", value="<U1"),
+    Case(act=lambda s: s.tile.program(np.ones((3, 4)), max_pulses=1 << 70), field="max_pulses", allowed=r"2\*\*20"),
+    Case(act=lambda s: s.first.receive([[0.0]]), field=r"\bd\b", value=r"\(1, 1\)", allowed=r"\(20, 5\)"),
+    Case(act=lambda s: s.model.load_state_dict({3: s.x}), error=TypeError, field="state", value="3"),
+    Case(act=lambda s: s.model.load_state_dict(3), error=TypeError, field="int"),
+    Case(act=lambda s: curves.cell(DEVICE, at=(True, 0)), error=TypeError, field="cell", value="True"),
+    Case(act=lambda s: DEVICE.q_up([1j]), error=TypeError, field="complex128", allowed="real numbers"),
+    Case(act=lambda s: theory.analog_update(DEVICE, [0], [1j]), error=TypeError, field="complex128"),
+    Case(act=lambda s: Linear(1 << 27, 1), field="d_in", value=str(1 << 27), allowed=r"2\*\*26"),
     # ---- NaN, infinity, what float32 cannot hold
     Case(act=lambda s: s.tile.forward(s.x * NAN), field="x", value="NaN at flat index 0", allowed="finite"),
     Case(act=lambda s: s.tile.backward(s.d / 0.0), field="d", value="inf", allowed="finite"),

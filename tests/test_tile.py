@@ -339,6 +339,28 @@ def test_state_is_plain_arrays_and_comes_back(algorithm: og.algorithms.Algorithm
     assert state_of(other) == state_of(tile)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(pulses=og.PulseTrain(pulse_type="none")),
+        dict(algorithm=og.TikiTaka(transfer_lr=50.0, transfer_pulses=og.PulseTrain(pulse_type="none"))),
+    ],
+)
+def test_what_an_update_without_bounds_left_comes_back(settings: dict[str, Any]) -> None:
+    device = og.devices.ConstantStep(dw_min=0.01, w_max=0.1)
+    tile, other = (og.Tile(2, 3, device=device, seed=seed, **settings) for seed in (0, 0))
+    for _ in range(9):
+        tile.update(np.full(3, 1.0), np.full(2, -2.0), lr=0.5)
+    assert tile.weights.max() > 0.1
+    other.load_state_dict(tile.state_dict())
+    np.testing.assert_array_equal(other.weights, tile.weights)
+
+
+def test_programming_takes_any_step() -> None:
+    tile = og.Tile(2, 2, device=og.devices.ConstantStep(dw_min=1e-30), algorithm=og.TikiTaka(gamma_vec=(1.0, 1e-20)))
+    assert tile.program([[0.5, 0.0], [1.0, -0.5]], max_rounds=2).rounds == 2
+
+
 def test_a_state_may_lie_anywhere_in_memory() -> None:
     tile, other = two_arrays(), two_arrays(seed=3)
     state = tile.state_dict()

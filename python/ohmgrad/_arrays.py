@@ -1,4 +1,4 @@
-"""Arrays that users give, as float32."""
+"""Arrays that users give, as floats."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def as_float32(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[
     if not np.isfinite(made).all():
         raise ValueError(f"{name}: all values must be finite")
     return made
+
+
+def as_float64(values: ArrayLike) -> NDArray[np.float64]:
+    """``values`` as a float64 array of any shape; TypeError unless real numbers.
+
+    >>> as_float64([1, 2])
+    array([1., 2.])
+    """
+    given = np.asarray(values)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"real numbers are needed, got an array of dtype {given.dtype}")
+    return given.astype(np.float64, copy=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._record import as_int
 from .devices import Device
 from .seeds import Seeds
 from .tile import Tile
@@ -55,6 +56,7 @@ def cell(
     >>> tile.d_out, tile.d_in
     (2, 3)
     """
+    at = as_int("cell", at[0]), as_int("cell", at[1])
     rows, columns = (at[0] + 1, at[1] + 1) if shape is None else shape
     if not (0 <= at[0] < rows and 0 <= at[1] < columns):
         raise ValueError(f"cell must be within the {rows} x {columns} cells, from 0,0 on, got {at[0]},{at[1]}")

@@ -52,9 +52,9 @@ def program(
 ) -> ProgramReport:
     """Program the weight of ``tile`` to ``w``, ``[d_out, d_in]``, by pulses on the array that carries its weights.
 
-    - ``tolerance``: of a weight, > 0; None: the granularity of that array. ``max_rounds`` >= 1; ``max_pulses``: of a cell in
-      one round, 1 to 2**20. ``reads``: readings through the periphery that are averaged in a round, >= 0; 0: the exact
-      weight.
+    - ``tolerance``: of a weight, > 0; None: the granularity of that array. ``max_rounds`` >= 1. ``max_pulses``: of a
+      cell in one round, 1 to 2**20. ``reads``: readings through the periphery that are averaged in a round, >= 0; 0:
+      the exact weight.
 
     Other arrays of the tile stay as they are. Raises ValueError or TypeError naming the argument; KeyboardInterrupt
     between two rounds.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import as_float64
 from ._record import Record
 
 __all__ = ["Response", "Table"]
@@ -144,6 +145,6 @@ def _asymmetric(up: Curve, down: Curve) -> Curve:
 
 
 def _evaluate(device: Response, w: float | Grid, combine: Callable[[Curve, Curve], Curve]) -> float | Curve:
-    grid = np.asarray(w, dtype=np.float64)
+    grid = as_float64(w)
     values = combine(*_core.response(device.describe(), grid.reshape(-1))).reshape(grid.shape)
     return float(values) if values.ndim == 0 else values

@@ -34,6 +34,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arrays import as_float64
 from .devices import Device
 
 __all__ = [
@@ -95,7 +96,7 @@ def analog_update(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
     >>> theory.analog_update(LinearResponse(tau=1.0), [0.5, 0.5, 1.0], [0.25, -0.25, -0.25])
     array([0.625, 0.125, 0.5  ])
     """
-    start, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    start, increment = as_float64(w), as_float64(dw)
     return start + increment * _step(device, start, increment >= 0)
 
 
@@ -122,7 +123,7 @@ def pulsed_update(
     >>> theory.pulsed_update(device, [0.0, 0.0], [0.5, -0.3], rng=rng, rounding="floor")
     array([ 0.4375, -0.25  ])
     """
-    weight, increment = np.broadcast_arrays(np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64))
+    weight, increment = np.broadcast_arrays(as_float64(w), as_float64(dw))
     wanted = np.abs(increment) / device.dw_min
     match rounding:
         case "stochastic":
@@ -160,7 +161,7 @@ def random_increment(device: Device, dw: ArrayLike, *, rng: np.random.Generator,
     """
     if slots < 1:
         raise ValueError(f"slots must be an integer >= 1, got {slots}")
-    increment = np.asarray(dw, dtype=np.float64)
+    increment = as_float64(dw)
     probability = np.minimum(np.abs(increment) / (slots * device.dw_min), 1.0)
     return np.asarray(np.sign(increment) * device.dw_min * rng.binomial(slots, probability), dtype=np.float64)
 
@@ -181,7 +182,7 @@ def quadratic_gradient(
     >>> gradient(np.array([0.0, 1.0]))
     array([-1.,  1.])
     """
-    centre, spread = np.asarray(optimum, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    centre, spread = as_float64(optimum), as_float64(sigma)
     return lambda w: curvature * (w - centre) + spread * rng.standard_normal(w.shape)
 
 
@@ -202,11 +203,11 @@ def two_point_noise(w: ArrayLike, uniform: ArrayLike, *, sigma: ArrayLike, tau: 
     """
     _require_not_negative(sigma=sigma)
     _require_positive(tau=tau)
-    at = np.asarray(w, dtype=np.float64)
+    at = as_float64(w)
     _require_inside("w", at, tau)
     p = (1 - at / tau) / 2
     value = np.where(np.asarray(uniform) < p, np.sqrt((1 - p) / p), -np.sqrt(p / (1 - p)))
-    return np.asarray(np.asarray(sigma, dtype=np.float64) * value)
+    return np.asarray(as_float64(sigma) * value)
 
 
 def simulate_analog_sgd(
@@ -226,12 +227,12 @@ def simulate_analog_sgd(
     [0.25, 0.34375, 0.39501953125]
     """
     _require_not_negative(rate=rate)
-    return _analog_sgd(device, gradient, np.asarray(start, dtype=np.float64), rate, update)
+    return _analog_sgd(device, gradient, as_float64(start), rate, update)
 
 
 def _analog_sgd(device: Device, gradient: Gradient, w: Floats, rate: float, update: Update) -> Iterator[Floats]:
     while True:
-        w = update(device, w, -rate * np.asarray(gradient(w), dtype=np.float64))
+        w = update(device, w, -rate * as_float64(gradient(w)))
         yield w
 
 
@@ -280,8 +281,8 @@ def simulate_residual_learning(
     0.5
     """
     _require_not_negative(gamma=gamma, fast_rate=fast_rate, slow_rate=slow_rate)
-    w = np.asarray(start, dtype=np.float64)
-    p = np.broadcast_to(np.asarray(reference if start_fast is None else start_fast, dtype=np.float64), w.shape)
+    w = as_float64(start)
+    p = np.broadcast_to(as_float64(reference if start_fast is None else start_fast), w.shape)
     return _residual_learning(fast, slow, gradient, p, w, gamma, fast_rate, slow_rate, reference, update)
 
 
@@ -299,7 +300,7 @@ def _residual_learning(
 ) -> Iterator[ResidualState]:
     weight = w + gamma * (p - reference)
     while True:
-        p = update(fast, p, -fast_rate * np.asarray(gradient(weight), dtype=np.float64))
+        p = update(fast, p, -fast_rate * as_float64(gradient(weight)))
         w = update(slow, w, slow_rate * (p - reference))
         weight = w + gamma * (p - reference)
         yield ResidualState(p, w, weight)
@@ -320,7 +321,7 @@ def time_average(values: Iterable[ArrayLike], *, steps: int, discard: int | None
         raise ValueError(f"discard must be >= 0 and below steps = {steps}, got {first}")
     total, count = np.zeros(()), 0
     for value in islice(values, first, steps):
-        total = total + np.asarray(value, dtype=np.float64)
+        total = total + as_float64(value)
         count += 1
     if count < steps - first:
         raise ValueError(f"steps must not exceed the number of values, {first + count}, got {steps}")
@@ -339,7 +340,7 @@ def folded_normal_mean(m: ArrayLike, sigma: ArrayLike) -> Floats:
     >>> theory.folded_normal_mean([0.0, 1.0, -1.0], [1.0, 0.0, 1.0]).round(6)
     array([0.797885, 1.      , 1.166631])
     """
-    mean, spread = np.asarray(m, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    mean, spread = as_float64(m), as_float64(sigma)
     _require_not_negative(sigma=sigma)
     z = mean / np.where(spread > 0, spread, 1.0)
     smooth = spread * _ABS_NORMAL * np.exp(-z * z / 2) + mean * np.asarray(_erf(z / math.sqrt(2)), dtype=np.float64)
@@ -357,7 +358,7 @@ def mean_step(device: Device, w: ArrayLike, slope: ArrayLike, sigma: ArrayLike) 
     >>> theory.mean_step(LinearResponse(tau=1.0), [0.5, 0.5], [0.25, 0.0], [0.0, 1.0]).round(6)
     array([-0.375   , -0.398942])
     """
-    at, true = np.asarray(w, dtype=np.float64), np.asarray(slope, dtype=np.float64)
+    at, true = as_float64(w), as_float64(slope)
     return np.asarray(-(true * device.F(at) + folded_normal_mean(true, sigma) * device.G(at)))
 
 
@@ -375,7 +376,7 @@ def penalty(device: Device, w: ArrayLike) -> Floats:
     array([0.25, 0.  , 1.  ])
     """
     centre = _symmetric_point(device)
-    span = np.asarray(w, dtype=np.float64)[..., np.newaxis] - centre
+    span = as_float64(w)[..., np.newaxis] - centre
     nodes, weights = np.polynomial.legendre.leggauss(100)
     return np.asarray((span * weights / 2 * penalty_slope(device, centre + span * (1 + nodes) / 2)).sum(axis=-1))
 
@@ -390,7 +391,7 @@ def penalty_slope(device: Device, w: ArrayLike) -> Floats:
     >>> theory.penalty_slope(LinearResponse(tau=2.0), [-2.0, 0.0, 1.0])
     array([-1. ,  0. ,  0.5])
     """
-    at = np.asarray(w, dtype=np.float64)
+    at = as_float64(w)
     return np.asarray(device.G(at) / device.F(at))
 
 
@@ -537,7 +538,7 @@ def pulse_error_mean(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
     >>> theory.pulse_error_mean(LinearResponse(tau=1.0), 0.5, [0.1, -0.1]).round(6)
     array([-0.0025,  0.0075])
     """
-    at, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    at, increment = as_float64(w), as_float64(dw)
     up = increment >= 0
     slope = _derivative(device, lambda v: _step(device, v, up), at)
     return np.asarray(increment**2 * _step(device, at, up) * slope / 2)
@@ -553,7 +554,7 @@ def pulse_error_std(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
     >>> float(theory.pulse_error_std(LinearResponse(dw_min=0.01, dw_min_std=0.5), 0.0, -0.04))
     0.01
     """
-    at, increment = np.asarray(w, dtype=np.float64), np.asarray(dw, dtype=np.float64)
+    at, increment = as_float64(w), as_float64(dw)
     step = _step(device, at, increment >= 0) if device.mult_noise else np.ones(np.broadcast(at, increment).shape)
     return np.asarray(np.sqrt(device.dw_min * np.abs(increment)) * device.dw_min_std * step)
 
@@ -597,7 +598,7 @@ def saturation(device: Device, w: ArrayLike) -> Floats:
     >>> theory.saturation(LinearResponse(tau=2.0), [-2.0, 0.0, 1.0])
     array([0.  , 1.  , 0.75])
     """
-    at = np.asarray(w, dtype=np.float64)
+    at = as_float64(w)
     return np.asarray(device.q_up(at) * device.q_down(at))
 
 
@@ -614,7 +615,7 @@ def weighted_norm(values: ArrayLike, weights: ArrayLike) -> Floats:
     array([5., 2.])
     """
     _require_not_negative(weights=weights)
-    return np.asarray(np.sqrt((np.asarray(weights, np.float64) * np.asarray(values, np.float64) ** 2).sum(axis=-1)))
+    return np.asarray(np.sqrt((as_float64(weights) * as_float64(values) ** 2).sum(axis=-1)))
 
 
 def mean_squared_gradient(gradients: ArrayLike) -> float:
@@ -646,7 +647,7 @@ def residual_learning_metric(
     """
     _require_positive(gamma=gamma)
     g, p, w = (_trajectory(v, n) for v, n in ((gradients, "gradients"), (fast, "fast"), (slow, "slow")))
-    left = np.asarray(optimum, dtype=np.float64) - w
+    left = as_float64(optimum) - w
     return float((g**2 + (p - left / gamma) ** 2 + left**2).sum(axis=1).mean())
 
 
@@ -693,7 +694,7 @@ def _step(device: Device, w: Floats, up: NDArray[np.bool_]) -> Floats:
 
 def _derivative(device: Device, f: Callable[[Floats], ArrayLike], w: ArrayLike) -> Floats:
     low, high = device.bounds
-    at, h = np.asarray(w, dtype=np.float64), 1e-5 * (high - low)
+    at, h = as_float64(w), 1e-5 * (high - low)
     return np.asarray((np.asarray(f(at + h)) - np.asarray(f(at - h))) / (2 * h))
 
 
@@ -713,7 +714,7 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _trajectory(trajectory: ArrayLike, name: str = "trajectory") -> Floats:
-    w = np.asarray(trajectory, dtype=np.float64)
+    w = as_float64(trajectory)
     if w.ndim != 2 or w.size == 0:
         raise ValueError(f"{name} must have the shape [steps, weights], both >= 1, got {list(w.shape)}")
     return w
@@ -726,7 +727,7 @@ def _require_inside(name: str, w: Floats, tau: float) -> None:
 
 def _require_not_negative(**values: ArrayLike) -> None:
     for name, value in values.items():
-        numbers = np.asarray(value, dtype=np.float64)
+        numbers = as_float64(value)
         if not ((numbers >= 0) & np.isfinite(numbers)).all():
             raise ValueError(f"{name} must be finite and >= 0, got {value!r}")
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .._record import as_str
 from ..algorithms import Algorithm
 from ..devices import Cell, Device
 from ..io import IO
@@ -179,8 +180,8 @@ class Sequential:
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take a state as given by :meth:`state_dict`; `ValueError` naming what does not fit, changing nothing."""
         parts: dict[str, dict[str, NDArray[Any]]] = {path: {} for path in self._linear}
-        for key, value in state.items():
-            path, _, name = key.partition(".")
+        for key, value in dict(state).items():
+            path, _, name = as_str("a name in state", key).partition(".")
             if path not in parts:
                 raise ValueError(f"state: {key!r} belongs to no layer with weights; these are {', '.join(parts)}")
             parts[path][name] = value
