@@ -203,7 +203,9 @@ class Fuzz:
         if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
             for name, value in a.items():
                 if isinstance(value, bytes) and value != b[name]:
-                    parts = (np.frombuffer(v, np.uint64 if "counters" in name else np.float32) for v in (value, b[name]))
+                    parts = (
+                        np.frombuffer(v, np.uint64 if "counters" in name else np.float32) for v in (value, b[name])
+                    )
                     raise Finding(f"{kind}: {name} " + " became ".join(map(str, parts)))
         if a != b:
             raise Finding(f"{kind}: {a} became {b}")
@@ -337,7 +339,10 @@ class Fuzz:
         """Stored values are finite and within the bounds of their cells; the rest of the state is finite."""
         tile = self.subject
         state = tile.state_dict()
-        free = "none" in (tile.pulses.pulse_type, getattr(getattr(tile.algorithm, "transfer_pulses", None), "pulse_type", ""))
+        free = "none" in (
+            tile.pulses.pulse_type,
+            getattr(getattr(tile.algorithm, "transfer_pulses", None), "pulse_type", ""),
+        )
         for name, values in state.items():
             if values.dtype.kind != "f" or (self.hot and not name.endswith(".values")):
                 continue
@@ -413,7 +418,9 @@ class Fuzz:
         t = self.subject
         if t.d_out * t.d_in > 100:
             return
-        options = dict(max_rounds=self.number(1, 3, 10, bad=0), max_pulses=self.number(1, 10), reads=self.number(0, 1, 2))
+        options = dict(
+            max_rounds=self.number(1, 3, 10, bad=0), max_pulses=self.number(1, 10), reads=self.number(0, 1, 2)
+        )
         if self.maybe(0.3):
             options["tolerance"] = self.number(0.01, 0.1)
         if any(isinstance(options[name], (int, float)) and options[name] > 10 for name in ("max_rounds", "reads")):
@@ -438,7 +445,9 @@ class Fuzz:
 
     def t_get(self) -> None:
         t = self.subject
-        array = self.call("tile.arrays[]", t.arrays.__getitem__, self.name(list(t.arrays)), allowed=(KeyError, TypeError))
+        array = self.call(
+            "tile.arrays[]", t.arrays.__getitem__, self.name(list(t.arrays)), allowed=(KeyError, TypeError)
+        )
         self.on_tile("weights", lambda: t.weights)
         self.call("repr", repr, t)
         if array is not None:
@@ -534,7 +543,9 @@ class Fuzz:
         if isinstance(tree, list) and tree and self.maybe(0.8):
             at = self.r.randrange(len(tree))
             return [*tree[:at], self.mutated(tree[at]), *tree[at + 1 :]]
-        return self.r.choice([None, "nonsense", -1, 1e40, [], {}, True, 0.5, 3, math.nan, [1, 2], {"type": "SoftBounds"}])
+        return self.r.choice(
+            [None, "nonsense", -1, 1e40, [], {}, True, 0.5, 3, math.nan, [1, 2], {"type": "SoftBounds"}]
+        )
 
     def t_assign(self) -> None:
         self.on_tile("assign", setattr, self.subject, self.r.choice(["io", "d_in", "x"]), 1, allowed=(AttributeError,))
@@ -570,7 +581,9 @@ class Fuzz:
         model = None
         for _ in range(4):
             self.fresh()
-            options = dict(device=self.cell(), algorithm=self.algorithm(), io=self.io(), seed=self.number(r.randrange(99)))
+            options = dict(
+                device=self.cell(), algorithm=self.algorithm(), io=self.io(), seed=self.number(r.randrange(99))
+            )
             options |= dict(pulses=self.pulses()) if self.maybe(0.5) else {}
             model = self.call("Sequential.on", network.on, **options, **self.mapping())
             if model is not None:
@@ -669,7 +682,9 @@ class Fuzz:
         options |= dict(callbacks=[og.train.EarlyStop(metric="train_loss", patience=1)]) if self.maybe(0.1) else {}
         path = self.folder / "run.safetensors"
         if self.maybe(0.15):
-            options |= dict(checkpoint=self.r.choice([path, self.folder, "", "/nowhere/x", 3]) if self.maybe(0.2) else path)
+            options |= dict(
+                checkpoint=self.r.choice([path, self.folder, "", "/nowhere/x", 3]) if self.maybe(0.2) else path
+            )
             options |= dict(checkpoint_every=self.number(1, 3)) if self.maybe(0.4) else {}
         if self.maybe(0.05):
             options["resume"] = path
@@ -803,7 +818,9 @@ class Fuzz:
             if not isinstance(tables, dict):
                 return
         for _ in range(r.randrange(3)):
-            key = r.choice(["train.lr", "device.dw_min", "model.layers", "seeds.device", "x", "", "train.epochs.x", "a=b"])
+            key = r.choice(
+                ["train.lr", "device.dw_min", "model.layers", "seeds.device", "x", "", "train.epochs.x", "a=b"]
+            )
             value = r.choice(["0.1", "3", "SoftBounds", "[", "{}", "nan", "", "1\n2", "\0"])
             self.call("config.change", config.change, tables, f"{key}={value}")
         self.fresh()
@@ -830,7 +847,9 @@ class Fuzz:
         device = self.r.choice([devices.LinearResponse(c=0.2), devices.SoftBounds(), devices.PowerResponse(gamma=2.0)])
         w, r = self.g.uniform(-0.9, 0.9, self.r.randint(1, 5)), self.r
         rng = np.random.default_rng(0)
-        name = r.choice(["analog_update", "pulsed_update", "random_increment", "mean_step", "penalty", "pulse_error_mean"])
+        name = r.choice(
+            ["analog_update", "pulsed_update", "random_increment", "mean_step", "penalty", "pulse_error_mean"]
+        )
         dw = self.array(*w.shape, size=0.05)
         if self.heats or self.poison:
             return
@@ -943,8 +962,7 @@ _OWN: dict[str, dict[str, Any]] = {
     | {name: [0.5, 0.0008, -0.5, 0.0] for name in ("A_up", "A_down")}
     | {name: [1.5, 12.0, 0.0, 40.0] for name in ("gamma_up", "gamma_down")}
     | {"a": [0.244, 1.0, -1.0], "b": [0.24, 0.0, -1.0], "dw_min_std_add": [0.0, 0.01], "dw_min_std_slope": [0.0, 0.1]},
-    "PiecewiseStep": _BOUNDS
-    | {name: [(1.0,), [2.0], np.ones(1), (1.0, 0.5, 0.0)] for name in ("u_up", "u_down")},
+    "PiecewiseStep": _BOUNDS | {name: [(1.0,), [2.0], np.ones(1), (1.0, 0.5, 0.0)] for name in ("u_up", "u_down")},
     "Tabulated": {},
     "LinearResponse": _TAU | {"c": [0.0, 0.2, -0.9]},
     "PowerResponse": _TAU | {"gamma": [1.0, 2.5, 0.3]},
@@ -954,7 +972,8 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 MODELS = sorted(_OWN)
 OPTIONS = {
-    name: own | {key: value for key, value in _DEVICE.items() if name != "SoftBoundsPmax" or key not in ("dw_min", "up_down")}
+    name: own
+    | {key: value for key, value in _DEVICE.items() if name != "SoftBoundsPmax" or key not in ("dw_min", "up_down")}
     for name, own in _OWN.items()
 }
 DRIFT: dict[str, Any] = {
@@ -1106,7 +1125,9 @@ def programs(
                 what = f"{type(error).__name__}: {error}"
                 where = "" if isinstance(error, Finding) else traceback.format_exc()
                 lines = [f"{kind}{args!r} {named!r}"[:3000] for kind, args, named in program.log]
-                findings.setdefault(what[:80], "\n".join([*lines, where, f"-> {what}", f"again: --seed {seed} --only {number}"]))
+                findings.setdefault(
+                    what[:80], "\n".join([*lines, where, f"-> {what}", f"again: --seed {seed} --only {number}"])
+                )
             finally:
                 faulthandler.cancel_dump_traceback_later()
             number += 1

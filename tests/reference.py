@@ -717,20 +717,30 @@ class Crossbar:
 
     def end_batch(self, number: int, operation: int) -> None:
         """Diffusion, then decay; cells that all have neither keep every bit."""
-        still, lasting = (self.cells["diffusion"] == ZERO).all(), (self.cells["decay"] == ONE).all()
-        if still and lasting:
+        if self.still() and self.lasting():
             return
         w = self.hidden()
-        if not still:
+        if not self.still():
             w = self.diffused(w, child(self.run, DIFFUSION, number))
         self.change(self.decayed(w), child(self.run, WRITE_NOISE, 1, operation))
 
+    def still(self) -> bool:
+        """Whether no cell diffuses."""
+        return bool((self.cells["diffusion"] == ZERO).all())
+
+    def lasting(self) -> bool:
+        """Whether no cell decays."""
+        return bool((self.cells["decay"] == ONE).all())
+
     def decay(self, operation: int) -> None:
-        """A decay on its own."""
-        self.change(self.decayed(self.hidden()), child(self.run, WRITE_NOISE, 1, operation))
+        """A decay on its own, if any cell has it."""
+        if not self.lasting():
+            self.change(self.decayed(self.hidden()), child(self.run, WRITE_NOISE, 1, operation))
 
     def diffuse(self, operation: int) -> None:
-        """A diffusion on its own."""
+        """A diffusion on its own, if any cell has it."""
+        if self.still():
+            return
         w = self.diffused(self.hidden(), child(self.run, DIFFUSE, operation))
         self.change(w, child(self.run, WRITE_NOISE, 1, operation))
 
@@ -1060,7 +1070,7 @@ def add(array: Crossbar, dw: Floats, kind: str) -> None:
             size = np.where(up, cell["dw_up"], cell["dw_down"]) / F(array.device["dw_min"])
             moved = v + dw[row] * finite(size * response(array.device, cell, v, up))
         else:
-            moved = v + dw[row]
+            moved = finite(v + dw[row])
         if kind != "none":
             moved = clip(moved, cell["w_min"], cell["w_max"])
         array.values[row] = np.where(dw[row] == ZERO, v, moved)
@@ -1403,7 +1413,7 @@ class Tile:
         for name in [*self.arrays, *self.digital]:
             self.put(name, np.zeros(w.shape, F), number)
         last = self.plan["weight"][-1]
-        self.put(last["matrix"], w / F(last["factor"]), number)
+        self.put(last["matrix"], finite(w / F(last["factor"])), number)
 
     # Products.
 
@@ -1481,7 +1491,7 @@ class Tile:
                 for row in range(self.d_out):
                     scaled = finite(-F(rate) * d[b, row])
                     if scaled != ZERO:
-                        self.digital[name][row] = self.digital[name][row] + finite(scaled * x[b])
+                        self.digital[name][row] = finite(self.digital[name][row] + finite(scaled * x[b]))
 
     def pulse(
         self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, numbers: list[int],

@@ -391,6 +391,18 @@ def test_shapes(shape: tuple[int, int], pulses: dict[str, Any]) -> None:
     assert_same_state(tiles)
 
 
+@pytest.mark.parametrize(("plan", "pulses"), [(DIGITAL, STOCHASTIC), (ANALOG, {"pulse_type": "none"})])
+def test_exact_updates_stay_finite(plan: dict[str, Any], pulses: dict[str, Any]) -> None:
+    tiles = both((2, 3), plan=plan, pulses=pulses)
+    x, d = np.ones((4, 3), np.float32), np.array([[1, -1]] * 4, np.float32)
+    with np.errstate(over="ignore"):
+        for tile in tiles:
+            tile.update(x, d, 3e38)
+    assert_same_state(tiles)
+    assert abs(tiles[0].weights()).min() == reference.LARGEST
+    both((2, 3), plan=plan, pulses=pulses)[0].load_state(tiles[0].state())
+
+
 def test_many_dense_vectors() -> None:
     """Queues of pulses overflow many times within one call."""
     tiles = both((2, 33))
@@ -647,6 +659,13 @@ def test_reads_through_every_periphery(io: dict[str, Any], axis: str) -> None:
     train(tiles, calls=3, m=4)
     assert_same_state(tiles)
     assert_moved(tiles, both((4, 6), plan=plan))
+
+
+@pytest.mark.parametrize("name", ["", "a.0", 3])
+def test_names_of_matrices_have_no_dots(name: Any) -> None:
+    """The state has parts like `a.0.values`."""
+    with pytest.raises(ValueError, match=r"plan\.arrays, plan\.digital is .*, allowed: names without dots"):
+        both(plan={**ANALOG, "digital": [name]})
 
 
 def test_one_transfer_with_sums_and_two_writes() -> None:

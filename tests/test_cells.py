@@ -244,6 +244,17 @@ def test_decay_goes_to_the_reset_target() -> None:
     np.testing.assert_allclose(tile.weights, 0.2 + 0.4 * 0.75, rtol=1e-6)
 
 
+def test_cells_that_last_are_left_alone() -> None:
+    """Without lifetime and diffusion neither a bit nor the write noise changes, whatever the reset target."""
+    tile = og.Tile(4, 5, device=SoftBounds(reset=0.1, write_noise_std=3.0, reference_std=0.1))
+    tile.set_weights(np.linspace(-0.6, 0.6, 20).reshape(4, 5))
+    before = tile.weights, tile.arrays["weight"].persistent_weights
+    for change in (tile.decay, tile.diffuse, tile.end_batch):
+        change()
+        np.testing.assert_array_equal(tile.weights, before[0])
+        np.testing.assert_array_equal(tile.arrays["weight"].persistent_weights, before[1])
+
+
 def test_diffusion_is_a_random_walk() -> None:
     tile = og.Tile(300, 300, device=SoftBounds(diffusion=0.01, w_max=10.0, w_min=-10.0))
     for _ in range(4):

@@ -212,7 +212,9 @@ class Linear(Layer):
         if self.bias is None:
             raise ValueError("bias: this layer has none, or was not built")
         if self._built.one:
-            column = self._divided("bias", np.reshape(as_float32("bias", bias, (self.d_out,)), (-1, 1)), (self.d_out, 1))
+            column = self._divided(
+                "bias", np.reshape(as_float32("bias", bias, (self.d_out,)), (-1, 1)), (self.d_out, 1)
+            )
             self._built.set_weights(np.hstack([self._built.weights[:, :-1], column]))
         else:
             self._bias = as_float32("bias", bias, (self.d_out,))

@@ -57,8 +57,8 @@ struct Event {
 }
 
 enum What {
-    /// A transfer, and the lines it reads.
-    Transfer(usize, Vec<usize>),
+    /// A transfer, the first line it reads, and how many.
+    Transfer(usize, usize, usize),
     /// The refresh of an array of one-sided cells.
     Refresh(usize),
 }
@@ -78,7 +78,10 @@ impl Executor<'_> {
             self.gradient(x, d, run.clone(), &mut tallies);
             while let Some(event) = events.next_if(|event| event.after == run.end) {
                 match &event.what {
-                    What::Transfer(index, lines) => self.transfer(*index, event.number, lines, &mut tallies),
+                    What::Transfer(index, start, reads) => {
+                        let lines: Vec<usize> = self.lines_read(*index, *start, *reads).collect();
+                        self.transfer(*index, event.number, &lines, &mut tallies);
+                    }
                     What::Refresh(array) => self.arrays[*array].refresh(event.number),
                 }
             }
@@ -107,21 +110,34 @@ impl Executor<'_> {
     fn tallies(&mut self, events: &[Event], runs: &[Range<usize>]) -> Tallies {
         let several = |array: usize| {
             let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
-            let mut written: Vec<(Axis, usize)> = Vec::new();
+            // Lines that were written: columns, then rows.
+            let mut written = [vec![false; self.columns], vec![false; self.rows]];
+            let mut again = false;
             for event in events {
-                if let What::Transfer(index, lines) = &event.what {
-                    let transfer = &self.plan.transfers[*index];
-                    let writes = transfer.steps.iter().filter(|step| step.target == array).count();
-                    (0..writes).for_each(|_| written.extend(lines.iter().map(|line| (transfer.axis, *line))));
+                if let What::Transfer(index, start, reads) = event.what {
+                    let transfer = &self.plan.transfers[index];
+                    for _ in transfer.steps.iter().filter(|step| step.target == array) {
+                        let written = &mut written[usize::from(transfer.axis == Axis::Rows)];
+                        self.lines_read(index, start, reads).for_each(|line| again |= std::mem::replace(&mut written[line], true));
+                    }
                 }
             }
-            written.sort_unstable_by_key(|(axis, line)| (*axis == Axis::Rows, *line));
-            let again = written.windows(2).any(|pair| pair[0] == pair[1]);
-            let crossed = written.first().map(|w| w.0) != written.last().map(|w| w.0);
-            gradient + usize::from(!written.is_empty()) + usize::from(again || crossed) > 1
+            let [columns, rows] = written.map(|lines| lines.contains(&true));
+            gradient + usize::from(columns || rows) + usize::from(again || (columns && rows)) > 1
         };
         let several: Vec<bool> = (0..self.arrays.len()).map(several).collect();
         self.arrays.iter_mut().zip(several).map(|(array, several)| array.tallies(several)).collect()
+    }
+
+    /// The lines of transfer `index`.
+    fn all_lines(&self, index: usize) -> usize {
+        if self.plan.transfers[index].axis == Axis::Columns { self.columns } else { self.rows }
+    }
+
+    /// So many lines from `start` on; after the last one comes the first.
+    fn lines_read(&self, index: usize, start: usize, reads: usize) -> impl Iterator<Item = usize> + use<> {
+        let all = self.all_lines(index);
+        (0..reads).map(move |r| (start + r) % all)
     }
 
     /// The events of the next `m` vectors; counters move on.
@@ -130,6 +146,7 @@ impl Executor<'_> {
         for vector in 0..m {
             self.counters.vectors += 1;
             for (index, transfer) in self.plan.transfers.iter().enumerate() {
+                let all = self.all_lines(index);
                 let counters = &mut self.counters.transfers[index];
                 let due = match transfer.every {
                     Every::Vectors(period) => self.counters.vectors.is_multiple_of(period),
@@ -146,7 +163,6 @@ impl Executor<'_> {
                 if !due {
                     continue;
                 }
-                let all = if transfer.axis == Axis::Columns { self.columns } else { self.rows };
                 let reads = if transfer.reads == 0 { all } else { transfer.reads };
                 let start = if transfer.random {
                     let word = self.run.of(Use::Select).child(index as u64).child(counters.events).word(0, 0);
@@ -154,8 +170,7 @@ impl Executor<'_> {
                 } else {
                     counters.pointer as usize
                 };
-                let lines = (0..reads).map(|r| (start + r) % all).collect();
-                events.push(Event { after: vector + 1, what: What::Transfer(index, lines), number: counters.events });
+                events.push(Event { after: vector + 1, what: What::Transfer(index, start, reads), number: counters.events });
                 counters.pointer = ((start + reads) % all) as u64;
                 counters.events += 1;
             }

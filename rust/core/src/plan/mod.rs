@@ -102,8 +102,9 @@ impl Plan {
         let names = |list: Vec<Value>| -> Result<Vec<String>> {
             list.into_iter()
                 .map(|v| match v {
-                    Value::Text(name) => Ok(name),
-                    other => Err(Error::value("plan.arrays, plan.digital", other, "names")),
+                    // Parts of a state have names like `fast.0.values`.
+                    Value::Text(name) if !name.is_empty() && !name.contains('.') => Ok(name),
+                    other => Err(Error::value("plan.arrays, plan.digital", other, "names without dots")),
                 })
                 .collect()
         };

@@ -8,7 +8,7 @@ use crate::pool::Machine;
 use crate::simd::{Kernel, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
 
-/// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product kept finite.
+/// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product and sum kept finite.
 pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
     struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], f32);
     impl Kernel for Add<'_> {
@@ -20,7 +20,7 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
                     let scaled = finite(-rate * d[first + row]);
                     if scaled != 0.0 {
                         for (v, x) in values.iter_mut().zip(x) {
-                            *v += finite(scaled * x);
+                            *v = finite(*v + finite(scaled * x));
                         }
                     }
                 }
@@ -59,7 +59,7 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
     let each = Each { machine, columns: crossbar.columns, lines: (job.lines(crossbar).start, job.lines(crossbar).end), amounts: &amounts };
     let Crossbar { device, values, cells, .. } = crossbar;
     match pulses.pulse_type {
-        PulseType::None => each.steps(values, tally, |v: f32, dw: f32, _| v + dw),
+        PulseType::None => each.steps(values, tally, |v: f32, dw: f32, _| finite(v + dw)),
         PulseType::NoneWithDevice => {
             let [w_max, w_min] = [&cells.planes[0], &cells.planes[1]];
             each.steps(values, tally, |v: f32, dw: f32, at: usize| clip(v + dw, w_min.at(at), w_max.at(at)));

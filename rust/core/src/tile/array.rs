@@ -9,7 +9,8 @@
 //! ```
 //!
 //! No plan sees any of this. A change of the whole weight by one pulse at zero is the granularity: `sum |gamma_i| g_i` where all devices are pulsed,
-//! their mean over the devices that take turns, `g_0` otherwise.
+//! their mean over the devices that take turns, `g_0` otherwise. Of updates without trains each device gets the increment of the weight divided by what
+//! is seen of it there: `sum gamma_i` where all devices are updated, `gamma_i` of one alone, 1 of a one-sided pair.
 
 use super::State;
 use super::crossbar::{Crossbar, Lines};
@@ -383,7 +384,11 @@ fn cell(settings: Value) -> Result<Cell> {
                 _ => false,
             };
             if silent {
-                return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), "numbers other than 0 for devices that take turns"));
+                return Err(Error::value(
+                    "device.gamma_vec",
+                    format_args!("{gammas:?}"),
+                    "numbers other than 0 for devices that take turns",
+                ));
             }
             (devices, gammas, policy, first, None)
         }

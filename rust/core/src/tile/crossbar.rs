@@ -158,22 +158,36 @@ impl Crossbar {
 
     /// Diffusion and decay at the `count`-th end of a mini-batch.
     pub(crate) fn end_batch(&mut self, count: u64, operation: u64) {
-        let planes = &self.cells.planes;
-        let (still, lasting) = (planes[DIFFUSION] == Plane::Uniform(0.0), planes[DECAY] == Plane::Uniform(1.0));
-        if still && lasting {
+        let still = self.is_still();
+        if still && self.is_lasting() {
             return;
         }
         let key = self.run.of(Use::Diffusion).child(count);
         self.change_all(operation, |this, at, w| this.decayed(at, if still { w } else { this.diffused(at, w, key) }));
     }
 
-    /// One decay of all cells.
-    pub(crate) fn decay(&mut self, operation: u64) {
-        self.change_all(operation, |this, at, w| this.decayed(at, w));
+    /// Whether no cell diffuses.
+    fn is_still(&self) -> bool {
+        self.cells.planes[DIFFUSION] == Plane::Uniform(0.0)
     }
 
-    /// One diffusion of all cells.
+    /// Whether no cell decays.
+    fn is_lasting(&self) -> bool {
+        self.cells.planes[DECAY] == Plane::Uniform(1.0)
+    }
+
+    /// One decay of all cells, if any has it.
+    pub(crate) fn decay(&mut self, operation: u64) {
+        if !self.is_lasting() {
+            self.change_all(operation, |this, at, w| this.decayed(at, w));
+        }
+    }
+
+    /// One diffusion of all cells, if any has it.
     pub(crate) fn diffuse(&mut self, operation: u64) {
+        if self.is_still() {
+            return;
+        }
         let key = self.run.of(Use::Diffuse).child(operation);
         self.change_all(operation, |this, at, w| this.diffused(at, w, key));
     }

@@ -12,7 +12,7 @@ use crate::plan::{Axis, Place, Plan};
 use crate::pool::{Machine, Pool};
 use crate::pulse::{PulseTrain, PulseType};
 use crate::rng::{Key, Kind, Use};
-use crate::simd::Isa;
+use crate::simd::{Isa, finite};
 pub use array::check_device;
 use array::{Array, Origin};
 use crossbar::Crossbar;
@@ -370,7 +370,7 @@ impl Tile {
         self.arrays.iter_mut().for_each(|array| array.clear(operation));
         self.digital.iter_mut().for_each(|matrix| matrix.fill(0.0));
         let last = self.plan.weight[self.plan.weight.len() - 1];
-        let scaled: Vec<f32> = w.iter().map(|w| w / last.factor).collect();
+        let scaled: Vec<f32> = w.iter().map(|w| finite(w / last.factor)).collect();
         match last.place {
             Place::Array(at) => self.arrays[at].set(&scaled, operation),
             Place::Digital(at) => self.digital[at] = scaled,
