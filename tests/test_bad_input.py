@@ -229,6 +229,12 @@ CASES = [
     Case(act=lambda s: curves.cell(DEVICE, at=(True, 0)), error=TypeError, field="cell", value="True"),
     Case(act=lambda s: DEVICE.q_up([1j]), error=TypeError, field="complex128", allowed="real numbers"),
     Case(act=lambda s: theory.analog_update(DEVICE, [0], [1j]), error=TypeError, field="complex128"),
+    Case(
+        act=lambda s: og.Tile(1, 1, algorithm=og.TikiTaka(n_reads_per_transfer=1 << 40)),
+        field="reads",
+        value=str(1 << 40),
+        allowed=str(1 << 20),
+    ),
     Case(act=lambda s: Linear(1 << 27, 1), field="d_in", value=str(1 << 27), allowed=r"2\*\*26"),
     # ---- NaN, infinity, what float32 cannot hold
     Case(act=lambda s: s.tile.forward(s.x * NAN), field="x", value="NaN at flat index 0", allowed="finite"),
