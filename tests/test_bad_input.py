@@ -223,6 +223,7 @@ CASES = [
     Case(act=lambda s: s.tile.program(np.ones((3, 4), complex)), error=TypeError, field="w", value="complex128"),
     Case(act=lambda s: s.tile.program(np.ones((3, 4), "U1")), error=TypeError, field="w", value="<U1"),
     Case(act=lambda s: s.tile.program(np.ones((3, 4)), max_pulses=1 << 70), field="max_pulses", allowed=r"2\*\*20"),
+    Case(act=lambda s: s.tile.program(np.ones((3, 4)), tolerance=1e39), field="tolerance", allowed="in float32"),
     Case(act=lambda s: s.first.receive([[0.0]]), field=r"\bd\b", value=r"\(1, 1\)", allowed=r"\(20, 5\)"),
     Case(act=lambda s: s.model.load_state_dict({3: s.x}), error=TypeError, field="state", value="3"),
     Case(act=lambda s: s.model.load_state_dict(3), error=TypeError, field="int"),
