@@ -336,3 +336,18 @@ def test_everything_registered_can_be_said():
             continue  # fields without defaults
         assert config.device_of(name) == made
         assert parse(LAYERS | {"device": config.encode(made)}).settings["device"] == made
+
+
+@pytest.mark.parametrize(
+    "device", [og.presets.analog_sgd_pcm()["device"], og.devices.Vector((og.devices.SoftBounds(),))]
+)
+def test_cells_of_several_devices_are_described(device: Any) -> None:
+    layers = {"model": {"layers": ["linear 10"]}}
+    run = parse(layers | {"device": config.encode(device)})
+    assert run.settings["device"] == device
+    assert parse(tomllib.loads(to_toml(run.tables))).settings["device"] == device
+
+
+def test_every_configuration_is_a_description() -> None:
+    for name in og.presets.configurations():
+        parse({"model": {"layers": ["linear 10"]}, "preset": name})

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._record import Registry, as_str, nearest, settings
 from ..algorithms import algorithms
-from ..devices import Device, models
+from ..devices import Cell, Device, models
 from ._check import ConfigError, Table, choice, place_of, table_of
 
 
@@ -33,7 +33,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: encode(each) for name, each in value.items()}
     registry: Registry[Any] = (
-        models if isinstance(value, Device) else settings if type(value).__name__ in settings.names() else algorithms
+        models if isinstance(value, Device | Cell) else settings if type(value).__name__ in settings.names() else algorithms
     )
     return _without_none(registry.encode(value))
 
