@@ -9,7 +9,6 @@ The closed loop corrects spread, asymmetry and noise of the cells; what is out o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,8 +68,8 @@ def program(
     name, factor = tile.carrier
     step = abs(factor) * tile.granularity(name)
     limit = step if tolerance is None else as_float("tolerance", tolerance)
-    if not 0 < limit < inf:
-        raise ValueError(f"tolerance must be > 0 and finite, got {tolerance}")
+    if not 0 < limit < 2.0**128:
+        raise ValueError(f"tolerance must be > 0 and finite in float32, got {tolerance}")
     if not 1 <= as_int("max_pulses", max_pulses) <= 1 << 20:
         raise ValueError(f"max_pulses must be 1 to 2**20, got {max_pulses}")
     for field, value, low in (("max_rounds", max_rounds, 1), ("reads", reads, 0)):

@@ -34,7 +34,7 @@ class TikiTaka(Record):
     - ``transfer_every``: period of the first transfer, > 0, in mini-batches (a fraction is allowed), or in vectors (an
       integer >= 1) with ``units_in_mbatch=False``. Slower transfers wait for a full pass of the faster one:
       ``transfer_every (lines / n_reads_per_transfer)^i``. ``transfer_every_vec``: the periods one by one.
-    - ``n_reads_per_transfer``: lines read one after the other at each transfer, >= 0; 0 reads all of them.
+    - ``n_reads_per_transfer``: lines read one after the other at each transfer, up to 2**20; 0 reads all of them.
       ``transfer_columns``: lines are columns, else rows. ``random_selection``: each transfer starts at a random line.
       ``with_reset_prob``: probability that a line is reset after it was read, 0 to 1.
     - ``transfer_lr``: rate of the writes, >= 0; ``transfer_lr_vec``: one by one; ``scale_transfer_lr``: times the

@@ -33,13 +33,8 @@ def encode(value: Any) -> Any:
     """A device, an algorithm or a setting, or one per array, as tables that can be parsed again."""
     if isinstance(value, Mapping):
         return {name: encode(each) for name, each in value.items()}
-    registry: Registry[Any] = (
-        models
-        if isinstance(value, Device | Cell)
-        else settings
-        if type(value).__name__ in settings.names()
-        else algorithms
-    )
+    setting = type(value).__name__ in settings.names()
+    registry: Registry[Any] = models if isinstance(value, Device | Cell) else settings if setting else algorithms
     return _without_none(registry.encode(value))
 
 

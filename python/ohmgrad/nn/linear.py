@@ -108,8 +108,10 @@ class Linear(Layer):
             "max_output_size": max_output_size,
         }
         for field, size in (("d_in", d_in), ("d_out", d_out)):
-            if not 1 <= as_int(field, size) <= 1 << 26:
-                raise ValueError(f"{field} must be >= 1 and at most 2**26, got {size}")
+            if as_int(field, size) < 1:
+                raise ValueError(f"{field} must be >= 1, got {size}")
+            if size > 1 << 26:
+                raise ValueError(f"{field} must be at most 2**26, got {size}")
         if digital and (given := [field for field, value in analog.items() if value is not None]):
             raise ValueError(f"{given[0]}: a digital layer has no {given[0]}")
         self._mapping = chosen(analog)

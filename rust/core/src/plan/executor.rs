@@ -252,7 +252,9 @@ impl Executor<'_> {
                 let run = self.arrays[step.target].run;
                 let key = |purpose: Use| run.of(purpose).child(index as u64).child(at as u64).child(number).child(line as u64);
                 let keys = [Keys { x: key(Use::WriteX), d: key(Use::WriteD) }];
-                self.write_line(transfer.axis, step, line, u, &keys, number * lines.len() as u64 + place as u64, tallies);
+                // Counters from a state may be anything.
+                let ordinal = number.wrapping_mul(lines.len() as u64).wrapping_add(place as u64);
+                self.write_line(transfer.axis, step, line, u, &keys, ordinal, tallies);
             }
         }
     }

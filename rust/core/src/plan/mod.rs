@@ -191,7 +191,7 @@ impl Plan {
             return Err(Error::value("plan.transfers.io.bound_management, noise_management", "on", "\"none\" for both"));
         }
         let axis = f.choice("axis", &[("columns", Axis::Columns), ("rows", Axis::Rows)])?;
-        let reads = f.whole("reads", 1, 0..=usize::MAX >> 1)?;
+        let reads = f.whole("reads", 1, 0..=1 << 20)?;
         let random = f.switch("random", false)?;
         let reset_prob = f.real("reset_prob", 0.0, 0.0..=1.0)? as f32;
         let mut steps = Vec::new();
