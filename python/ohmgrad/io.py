@@ -52,7 +52,7 @@ class IO(Record):
     - ``out_scale``: factor on the output, any number.
     - ``w_noise``, ``w_noise_type``: noise of the weights while they are read, of standard deviation
       ``w_noise sqrt(sum_j v_j^2)`` (``"additive_constant"``) or ``w_noise sqrt(sum_j |W_ij| v_j^2)`` (``"pcm_read"``).
-    - ``ir_drop`` (0 to 1e6), ``ir_drop_g_ratio`` (1 to 1e9; conductance of a wire between two cells over that of weight 1):
+    - ``ir_drop`` (0 to 1e6), ``ir_drop_g_ratio`` (1 to 1e9; conductance of a wire per cell over that of weight 1):
       ``z_i -= c sum_j W_ij v_j (1 - (1 - j/n)^2)``, ``c = 0.05 a^3 - 0.2 a^2 + 0.5 a``,
       ``a = ir_drop n / ir_drop_g_ratio sum_j |W_ij v_j|`` (M. J. Rasch et al., Nat. Commun. 14, 5282, 2023).
     - ``v_offset_std``, ``v_offset_w_min`` (any number): ``z_i += v_offset_std N' G_i`` with the conductance
