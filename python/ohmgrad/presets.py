@@ -235,7 +235,7 @@ def io(**overrides: Any) -> IO:
     >>> og.presets.io() == og.IO.kit_device()
     True
     """
-    return IO.kit(**dict(out_bound=20.0, out_noise=0.1) | overrides)
+    return IO.kit_device(**overrides)
 
 
 def _pcm_pair() -> OneSided:

@@ -1,7 +1,7 @@
 //! Piecewise linear step: `q_up` and `q_down` are tables `u_up`, `u_down` at nodes equally spaced between the bounds of the cell, linear between
 //! them; a single number is a constant. The granularity is `dw_min u_up[n / 2]`, as in aihwkit.
 
-use super::{Table, inverse};
+use super::Table;
 use crate::device::{Cell, Facts, Model, NOT_NEGATIVE, POSITIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
@@ -37,13 +37,13 @@ impl PiecewiseStep {
 
 impl Model for PiecewiseStep {
     #[inline(always)]
-    fn prepare<R: Real>(&self, [w_max, w_min, ..]: [R; 4], _: [R; 2]) -> [R; 4] {
-        [inverse(w_max - w_min), R::lit(0.0), R::lit(0.0), R::lit(0.0)]
+    fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
+        Table::prepare(common)
     }
 
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
-        self.table.look_up((v - cell.w_min) * cell.k[0], up)
+        self.table.response(cell, v, up)
     }
 
     fn facts(&self) -> Facts {

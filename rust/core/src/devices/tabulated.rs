@@ -73,6 +73,18 @@ impl Table {
         Self { at, starts, up, down }
     }
 
+    /// What [`Table::response`] needs of a cell, as [`Model::prepare`] gives it.
+    #[inline(always)]
+    pub(super) fn prepare<R: Real>([w_max, w_min, ..]: [R; 4]) -> [R; 4] {
+        [inverse(w_max - w_min), R::lit(0.0), R::lit(0.0), R::lit(0.0)]
+    }
+
+    /// The tables at the cell's own position between its bounds.
+    #[inline(always)]
+    pub(super) fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
+        self.look_up((v - cell.w_min) * cell.k[0], up)
+    }
+
     /// The line through the tables at `position`, 0 to 1.
     #[inline(always)]
     pub(super) fn look_up<R: Real>(&self, position: R, up: u32) -> R {
@@ -90,13 +102,13 @@ impl Table {
 
 impl Model for Tabulated {
     #[inline(always)]
-    fn prepare<R: Real>(&self, [w_max, w_min, ..]: [R; 4], _: [R; 2]) -> [R; 4] {
-        [inverse(w_max - w_min), R::lit(0.0), R::lit(0.0), R::lit(0.0)]
+    fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
+        Table::prepare(common)
     }
 
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
-        self.table.look_up((v - cell.w_min) * cell.k[0], up)
+        self.table.response(cell, v, up)
     }
 
     fn facts(&self) -> Facts {

@@ -54,9 +54,9 @@ impl<'a> Amounts<'a> {
             PulseType::Pulsed => Source::Pulses(pulses.rounding),
             PulseType::MeanCount | PulseType::DeterministicImplicit => lines(pulses, job),
             PulseType::RandomIncrement => {
-                let (x, d) = job.trains(machine, pulses);
-                let slots = job.scales(pulses);
-                let first = slots.iter().scan(0, |next, s| Some(std::mem::replace(next, *next + s.bl.div_ceil(SLOTS)))).collect();
+                let scales = job.scales(pulses);
+                let (x, d) = job.trains(machine, pulses, &scales);
+                let first = scales.iter().scan(0, |next, s| Some(std::mem::replace(next, *next + s.bl.div_ceil(SLOTS)))).collect();
                 Source::Trains { x, d, first }
             }
             _ => Source::Product,

@@ -81,7 +81,7 @@ pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
     if pulses.pulse_type != PulseType::Stochastic {
         return exact::update(machine, crossbar, pulses, job, tally);
     }
-    let (x, d) = job.trains(machine, pulses);
+    let (x, d) = job.trains(machine, pulses, &job.scales(pulses));
     let (x, d) = match job.route {
         Route::Both => (x, d),
         Route::Up => (x.by_sign(), d.answer(1)),
@@ -157,11 +157,10 @@ impl<'a> Job<'a> {
         [x, d]
     }
 
-    /// The trains of both sides.
-    pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain) -> (Trains, Trains) {
-        let scales = self.scales(pulses);
+    /// The trains of both sides, of vectors with these `scales`.
+    pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain, scales: &[Scale]) -> (Trains, Trains) {
         let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
-        let [x, d] = self.sides(&scales, &bl, [pulses.res; 2], pulses.sto_round);
+        let [x, d] = self.sides(scales, &bl, [pulses.res; 2], pulses.sto_round);
         (Trains::draw(machine, &x), Trains::draw(machine, &d))
     }
 }

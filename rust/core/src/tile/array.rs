@@ -85,10 +85,7 @@ impl Array {
 
     /// The crossbar whose stored values are the weights, if there is one.
     pub(crate) fn plain(&self) -> Option<&[f32]> {
-        match self.parts.as_slice() {
-            [only] if only.is_plain() && self.factors[0] == 1.0 => Some(&only.values),
-            _ => None,
-        }
+        (self.single() && self.parts[0].is_plain()).then_some(self.parts[0].values.as_slice())
     }
 
     fn single(&self) -> bool {
