@@ -337,7 +337,7 @@ class Fuzz:
         for _ in range(8):
             options: dict[str, Any] = dict(algorithm=self.algorithm(), device=self.cell(), io=self.io())
             if self.maybe(0.15) and hasattr(options["algorithm"], "n_arrays"):
-                names = options["algorithm"].plan(og.algorithms.TileShape(d_out=1, d_in=1)).arrays
+                names = options["algorithm"].plan(og.algorithms.TileFacts(d_out=1, d_in=1)).arrays
                 options["device"] = {name: self.cell() for name in names if self.maybe(0.97)}
             if self.maybe(0.6):
                 options["pulses"] = self.pulses()
@@ -816,7 +816,7 @@ class Fuzz:
 
     def o_algorithm(self) -> None:
         rule = self.algorithm()
-        shape = og.algorithms.TileShape(d_out=3, d_in=4)
+        shape = og.algorithms.TileFacts(d_out=3, d_in=4)
         self.call("plan", rule.plan, shape)
         self.round_trip(algorithms, rule)
 

@@ -135,6 +135,9 @@ PULSE, TRAIN_X, TRAIN_D, FORWARD_OUT, FORWARD_IN, BACKWARD_OUT, BACKWARD_IN = ra
 READ_OUT, READ_IN, WRITE_X, WRITE_D, DIFFUSION = range(7, 12)
 ROUND_COUNT, ROUND_X, ROUND_D = range(16, 19)
 WRITE_NOISE, RESET, DRIFT_NOISE, PROGRAM, REFRESH, ROUTE, DIFFUSE, SELECT, RESET_LINE = range(20, 29)
+CHOP, CHOP_CROSS, BIN_X, BIN_D, COPY, LATCH, SHIFT, SHIFT_READ = range(29, 37)
+# The index of events apart from updates.
+APART = 1 << 32
 # Fixed patterns: whose, and of what.
 FORWARD, BACKWARD, READ, READ_ROWS = range(1000, 1004)
 OF_NOISE, OF_NONLINEARITY, OF_OFFSET, OF_READING = range(4)
@@ -254,6 +257,13 @@ IO = {
     "bound_management": "none", "max_bm_factor": 1000.0, "max_bm_res": 0.25, "bm_test_negative_bound": True,
     "ir_drop": 0.0, "ir_drop_g_ratio": 571428.57, "v_offset_std": 0.0, "v_offset_w_min": -1.0, "r_series": 0.0,
     "w_read_asymmetry_dtod": 0.0,
+}  # fmt: skip
+CHOPPER = {"random": True, "cross_prob": 0.0, "scope": "line", "latch": None}
+ACCUMULATE = {"keep": 1.0}
+WRITE = {"unit": 1.0, "threshold": None, "deadband": 0.0, "after_passes": None}
+THRESHOLD = {"cap": 1, "momentum": 0.0, "forget": True, "limit": 0.0}
+GRADIENT = {
+    "chopped": False, "auto_scale": None, "n_x_bins": 0, "n_d_bins": 0, "stoc_round_x": True, "stoc_round_d": True,
 }  # fmt: skip
 PULSES = {
     "pulse_type": "stochastic_compressed", "desired_bl": 31, "fixed_bl": True, "update_management": True,
@@ -632,11 +642,22 @@ class Crossbar:
         self.drift_start, self.drift_last, self.drift_time = None, None, None
         self.counts = {"up": np.zeros(shape, np.uint64), "down": np.zeros(shape, np.uint64)}
         self.begin(0)
-        self.set(self.values, 0)
+        self.set(self.values, self.everywhere(), self.operation_key(0))
 
-    def begin(self, call: int) -> None:
-        """Begins the update call whose first vector has the number `call`: no cell has been pulsed in it."""
+    def begin(self, call: int, operation: int = 0) -> None:
+        """Begins the update call whose first vector has the number `call`, or an operation; no cell has been pulsed."""
         self.call, self.ordinals, self.ups = call, np.zeros(self.values.shape, U), np.zeros(self.values.shape, U)
+        self.pulse_key, self.shown_key = child(self.run, PULSE, call), child(self.run, WRITE_NOISE, 0, call)
+        if operation > 0:
+            self.pulse_key, self.shown_key = child(self.run, PROGRAM, operation), self.operation_key(operation)
+
+    def operation_key(self, operation: int) -> int:
+        """The stream of write noise after an operation."""
+        return child(self.run, WRITE_NOISE, 1, operation)
+
+    def everywhere(self) -> Switches:
+        """All cells."""
+        return np.ones(self.values.shape, np.bool_)
 
     def close(self) -> None:
         """Ends it: what is seen of the cells that were pulsed is noted, and their pulses are counted."""
@@ -652,7 +673,7 @@ class Crossbar:
         rows, columns = self.values.shape
         shown = self.apparent.copy()
         for row in range(rows):
-            z = normals(child(self.run, WRITE_NOISE, 0, self.call, row), count(columns), self.ordinals[row])
+            z = normals(child(self.shown_key, row), count(columns), self.ordinals[row])
             noisy = self.values[row] + self.write_noise * z
             shown[row] = np.where(self.ordinals[row] > 0, noisy, self.apparent[row])
         return shown
@@ -684,17 +705,17 @@ class Crossbar:
     def change(self, w: Floats, key: int) -> None:
         """Stores weights and draws all write noise afresh."""
         self.store(w)
-        self.show(key, np.ones(w.shape, np.bool_))
+        self.show(key, self.everywhere())
 
-    def set(self, w: Floats, operation: int) -> None:
-        """Weights from outside; the peer clips them to the bounds of the stored value."""
+    def set(self, w: Floats, where: Switches, key: int) -> None:
+        """Weights of some cells from outside; the peer clips them to the bounds of the stored value."""
         if self.device.get("kit_compat", False) and self.device["model"] in ("SoftBoundsReference", "PowStepReference"):
             w = clip(w, self.cells["w_min"], self.cells["w_max"])
-        self.store(w)
+        self.values = np.where(where, self.stored(w), self.values)
         if self.device["apply_write_noise_on_set"]:
-            self.show(child(self.run, WRITE_NOISE, 1, operation), np.ones(w.shape, np.bool_))
+            self.show(key, where)
         else:
-            self.apparent = self.values
+            self.apparent = np.where(where, self.values, self.apparent)
 
     def normals(self, key: int, n: int = 0) -> Floats:
         """Normal `(column, n)` of stream `row` below `key`, for every cell."""
@@ -722,7 +743,7 @@ class Crossbar:
         w = self.hidden()
         if not self.still():
             w = self.diffused(w, child(self.run, DIFFUSION, number))
-        self.change(self.decayed(w), child(self.run, WRITE_NOISE, 1, operation))
+        self.change(self.decayed(w), self.operation_key(operation))
 
     def still(self) -> bool:
         """Whether no cell diffuses."""
@@ -735,14 +756,14 @@ class Crossbar:
     def decay(self, operation: int) -> None:
         """A decay on its own, if any cell has it."""
         if not self.lasting():
-            self.change(self.decayed(self.hidden()), child(self.run, WRITE_NOISE, 1, operation))
+            self.change(self.decayed(self.hidden()), self.operation_key(operation))
 
     def diffuse(self, operation: int) -> None:
         """A diffusion on its own, if any cell has it."""
         if self.still():
             return
         w = self.diffused(self.hidden(), child(self.run, DIFFUSE, operation))
-        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+        self.change(w, self.operation_key(operation))
 
     def reset(self, where: Switches, key: int, shown: int) -> None:
         """`w <- b + reset_std z` of some cells."""
@@ -758,7 +779,7 @@ class Crossbar:
             u = uniforms(child(key, row), count(where.shape[1]), np.full(where.shape[1], 2, U))
             for column in columns:
                 where[row, column] = prob >= ONE or u[column] < prob
-        self.reset(where, key, child(self.run, WRITE_NOISE, 1, operation))
+        self.reset(where, key, self.operation_key(operation))
 
     def drift(self, dt: F, operation: int) -> None:
         """Power-law drift: `w0 max(t / t_0, 1)^-nu`, `t` the time since the cell changed, `w0` its weight then."""
@@ -780,7 +801,7 @@ class Crossbar:
         w = np.where(ratio > ONE, start * exp(-nu * ln(np.where(ratio > ONE, ratio, ONE))), start)
         if F(drift["w_noise_std"]) > ZERO:
             w = w + F(drift["w_noise_std"]) * self.normals(key, 2)
-        self.change(w, child(self.run, WRITE_NOISE, 1, operation))
+        self.change(w, self.operation_key(operation))
         self.drift_start, self.drift_last, self.drift_time = start, self.hidden(), time
 
     def pulse_cells(self, counts: NDArray[np.int32], operation: int) -> None:
@@ -791,7 +812,7 @@ class Crossbar:
             z = self.normals(key, n) if self.device["dw_min_std"] > 0.0 else np.zeros(counts.shape, F)
             self.values = np.where(left > n, step(self.device, self.cells, self.values, up, z), self.values)
             n += 1
-        self.show(child(self.run, WRITE_NOISE, 1, operation), counts != 0)
+        self.show(self.operation_key(operation), counts != 0)
         self.counts["up"] += np.where(up, left, 0).astype(np.uint64)
         self.counts["down"] += np.where(up, 0, left).astype(np.uint64)
 
@@ -860,20 +881,65 @@ class Array:
         """The persistent weights behind them."""
         return self.combine([part.hidden() for part in self.parts])
 
-    def set(self, w: Floats, operation: int) -> None:
-        """Weights from outside, shared between the devices."""
+    def set(self, w: Floats, where: Switches, *tags: int) -> None:
+        """Weights of some cells from outside, shared between the devices; `tags` lead to the streams of write noise."""
+        keys = [child(part.run, *tags) for part in self.parts]
         if self.policy == "one_sided":
-            self.parts[0].set(np.where(w > ZERO, w, ZERO), operation)
-            self.parts[1].set(np.where(w < ZERO, -w, ZERO), operation)
+            self.parts[0].set(np.where(w > ZERO, w, ZERO), where, keys[0])
+            self.parts[1].set(np.where(w < ZERO, -w, ZERO), where, keys[1])
             return
         total = ZERO
         for factor in self.factors:
             total = total + factor
         if total == ZERO:
-            self.parts[0].set(w + self.parts[1].hidden(), operation)
+            self.parts[0].set(w + self.parts[1].hidden(), where, keys[0])
             return
+        for part, key in zip(self.parts, keys, strict=True):
+            part.set(w if len(self.parts) == 1 and total == ONE else w / total, where, key)
+
+    def zero_shift(self, shift: Settings, operation: int) -> None:
+        """Pulses drive all cells to their symmetric points, and what is read there becomes their reference.
+
+        A cycle is an up and a down pulse, or one of them by chance: up where word `(column, 0)` of stream
+        `(SHIFT, operation, cycle, row)` is 2^31 or more. Column `k` is read with the stream
+        `(SHIFT_READ, operation, cycle, k)`.
+        """
+        rows, columns = self.parts[0].values.shape
+        pulsed = [self.first] if self.policy == "single_fixed" else list(range(len(self.parts)))
         for part in self.parts:
-            part.set(w if len(self.parts) == 1 and total == ONE else w / total, operation)
+            part.begin(0, operation)
+        total = np.zeros((rows, columns), F)
+        for cycle in range(shift["cycles"]):
+            for part in [self.parts[i] for i in pulsed]:
+                ups = [np.ones((rows, columns), F), np.full((rows, columns), -ONE)]
+                if shift["mode"] == "random":
+                    key = child(part.run, SHIFT, operation, cycle)
+                    up = np.zeros((rows, columns), np.bool_)
+                    for row in range(rows):
+                        up[row] = words(child(key, row), count(columns), np.zeros(columns, U)) >= U(0x80000000)
+                    ups = [np.where(up, ONE, -ONE)]
+                for n in ups:
+                    pulse(part, n)
+            if cycle >= shift["cycles"] - shift["average"]:
+                w = self.seen()
+                for column in range(columns):
+                    w[:, column] = self.read_shifted(w, column, shift["io"], (operation, cycle, column))
+                total = total + w
+        read = total / F(shift["average"])
+        for part in self.parts:
+            part.close()
+        taker = next(i for i in pulsed if self.factors[i] != ZERO)
+        whole = len(self.parts) == 1 and self.factors[0] == ONE
+        cells = self.parts[taker].cells
+        cells["reference"] = cells["reference"] + (read if whole else read / self.factors[taker])
+
+    def read_shifted(self, w: Floats, column: int, io: Settings | None, tags: tuple[int, int, int]) -> Floats:
+        """A column as a zero-shift reads it."""
+        if io is None:
+            return w[:, column]
+        key = child(self.run, SHIFT_READ, *tags, 0)
+        side = Periphery(io, child(self.fixed, READ))
+        return side.product(w, one_hot(w.shape[1], column), (key, key), False, False)
 
     def takes(self, index: int, number: int, purpose: int) -> bool:
         """Whether device `index` of the cells gets the pulses of vector (or write, or operation) `number`."""
@@ -941,25 +1007,25 @@ Keys = list[tuple[int, int]]
 
 
 def change(
-    array: Crossbar, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, route: str = "both"
+    array: Crossbar, x: Floats, d: Floats, rates: list[float], pulses: Settings, keys: Keys, route: str = "both"
 ) -> None:
     """`values -= rate d x^T` of several vectors, one after the other, by the pulse type that is set.
 
-    `keys` are the streams of the trains of each vector's `x` and `d` lines. `route` "up" leaves the up pulses alone,
-    "down_as_up" the down pulses, which then go up.
+    `rates` and `keys` are the rate of each vector, and the streams of the trains of its `x` and `d` lines. `route` "up"
+    leaves the up pulses alone, "down_as_up" the down pulses, which then go up.
     """
     kind = pulses["pulse_type"]
     if kind in ("pulsed", "analog_update", "none_with_device", "none"):
         size = len(x) if pulses["increment"] == "batch" else 1
         for b in range(0, len(x), size):
-            dw = increments(x[b : b + size], d[b : b + size], rate / array.share)
+            dw = increments(x[b : b + size], d[b : b + size], [rate / array.share for rate in rates[b : b + size]])
             if kind == "pulsed":
                 pulse(array, routed(whole(array, dw, pulses, keys[b][1]), route))
             else:
                 add(array, routed(dw, route), kind)
         return
     for b in range(len(x)):
-        n = coincidences(array, x[b], d[b], rate, pulses, keys[b])
+        n = coincidences(array, x[b], d[b], rates[b], pulses, keys[b])
         if kind == "random_increment":
             add(array, routed(F(granularity(array.device)) * n, route), "analog_update")
         else:
@@ -979,13 +1045,13 @@ def finite(v: Floats) -> Floats:
     return clip(v, -LARGEST, LARGEST)
 
 
-def increments(x: Floats, d: Floats, rate: float) -> Floats:
+def increments(x: Floats, d: Floats, rates: list[float]) -> Floats:
     """`dw = (-rate d_i) x_j`, summed over the vectors from left to right."""
-    rate = float(finite(F(rate)))
     total = np.zeros((d.shape[1], x.shape[1]), F)
     for b in range(len(x)):
+        rate = finite(F(rates[b]))
         for row in range(d.shape[1]):
-            total[row] = finite(total[row] + finite(finite(-F(rate) * d[b, row]) * x[b]))
+            total[row] = finite(total[row] + finite(finite(-rate * d[b, row]) * x[b]))
     return total
 
 
@@ -1046,12 +1112,12 @@ def pulse(array: Crossbar, n: Floats) -> None:
     """`|n|` pulses at each cell, up where `n > 0`, one after the other.
 
     The noise of pulse number `k` at `(row, column)` within an update call is normal `(column, k)` of stream
-    `(PULSE, first vector of the call, row)`.
+    `(PULSE, first vector of the call, row)`, within an operation of stream `(PROGRAM, operation, row)`.
     """
     noisy = array.device["dw_min_std"] > 0.0
     for row in range(len(n)):
         up, left = n[row] > ZERO, np.abs(n[row])
-        cell, key = array.row(row), child(array.run, PULSE, array.call, row)
+        cell, key = array.row(row), child(array.pulse_key, row)
         while (left > ZERO).any():
             active, v = left > ZERO, array.values[row]
             z = normals(key, count(len(v)), array.ordinals[row]) if noisy else np.zeros(len(v), F)
@@ -1289,13 +1355,27 @@ class Periphery:
 
 
 class Transfer:
-    """Where a transfer stands: next column, events so far, vectors since the last (for periods in parts of a batch)."""
+    """Where a transfer stands: next line, events so far, vectors since the last (for periods in parts of a batch)."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = {"axis": "columns", "reads": 1, "random": False, "reset_prob": 0.0, "chopper": None, **settings}
         self.io = settings["io"]
-        self.steps = [s["write"] for s in settings["steps"]]
+        self.columns = self.settings["axis"] == "columns"
+        self.chopper: Settings | None = None
+        if self.settings["chopper"] is not None:
+            self.chopper = {**CHOPPER, **self.settings["chopper"]}
+        self.steps = [
+            {**ACCUMULATE, **s["accumulate"]} if "accumulate" in s else {**WRITE, **s["write"]}
+            for s in settings["steps"]
+        ]
+        self.sources = {term["matrix"] for step in self.steps for term in step["source"]}
         self.pointer, self.events, self.since = 0, 0, 0
+
+    def concerns(self, matrix: str) -> bool:
+        """Whether an event reads or changes a matrix."""
+        goals = {step["into"] if "into" in step else step["target"] for step in self.steps}
+        latched = (self.chopper or {}).get("latch") or ()
+        return matrix in self.sources | goals or matrix in latched
 
     def due(self, vector: int, m: int, vectors: int, batches: int) -> bool:
         """Whether an event follows vector `vector` of `m`; `vectors` are counted with it, `batches` without."""
@@ -1319,7 +1399,7 @@ class Tile:
         self, d_out: int, d_in: int, devices: dict[str, Settings], plan: Settings, forward: Settings,
         backward: Settings, pulses: Settings, seeds: tuple[int, int], path: str,
     ) -> None:  # fmt: skip
-        self.d_out, self.d_in, self.plan = d_out, d_in, plan
+        self.d_out, self.d_in, self.plan = d_out, d_in, {**plan, "gradient": {**GRADIENT, **plan["gradient"]}}
         fixed = stream(seeds[0], DEVICE, path, 0)
         crossbar = any(term["matrix"] in plan["arrays"] for term in plan["weight"])
         # A weight without any array has no periphery.
@@ -1331,6 +1411,9 @@ class Tile:
         self.arrays = {name: Array(devices[name], shape, seeds, path, i) for i, name in enumerate(plan["arrays"])}
         self.digital = {name: np.zeros(shape, F) for name in plan["digital"]}
         self.transfers = [Transfer(settings) for settings in plan["transfers"]]
+        # Signs of rows and columns, all 1 without a chopper; running maxima of |x| and |d|, 0 for none yet.
+        self.row_signs, self.column_signs = np.ones(d_out, F), np.ones(d_in, F)
+        self.largest = [ZERO, ZERO]
         self.keys = {"run": stream(seeds[1], RUN, path, 0), "eval": stream(seeds[1], EVAL, path, 0)}
         self.products = {"training": 0, "evaluation": 0, "backward": 0}
         self.vectors, self.batches, self.batch_ends, self.operations = 0, 0, 0, 0
@@ -1347,10 +1430,14 @@ class Tile:
 
     def put(self, name: str, w: Floats, operation: int) -> None:
         """The same as part of an operation."""
+        self.put_cells(name, w, np.ones(w.shape, np.bool_), WRITE_NOISE, 1, operation)
+
+    def put_cells(self, name: str, w: Floats, where: Switches, *tags: int) -> None:
+        """Sets some cells; `tags` lead to the streams of write noise."""
         if name in self.arrays:
-            self.arrays[name].set(w, operation)
+            self.arrays[name].set(w, where, *tags)
         else:
-            self.digital[name] = w.copy()
+            self.digital[name] = np.where(where, w, self.digital[name])
 
     def parameter(self, array: str, name: str) -> Floats:
         """A per-cell parameter of an array; those of cells of several devices begin with the device's number."""
@@ -1400,12 +1487,17 @@ class Tile:
         self.arrays[array].pulse_cells(counts, self.operation())
 
     def weights(self) -> Floats:
-        """The composite weight: the sum of factor * matrix, terms with factor 0 left out."""
+        """The composite weight: the sum of factor * matrix * signs, terms with factor 0 left out."""
         used = [term for term in self.plan["weight"] if term["factor"] != 0.0]
-        composite = F(used[0]["factor"]) * self.matrix(used[0]["matrix"])
+        composite = self.term(used[0])
         for term in used[1:]:
-            composite = composite + F(term["factor"]) * self.matrix(term["matrix"])
+            composite = composite + self.term(term)
         return composite
+
+    def term(self, term: Settings) -> Floats:
+        """A term of the weight."""
+        value = F(term["factor"]) * self.matrix(term["matrix"])
+        return value * (self.row_signs[:, None] * self.column_signs) if term.get("chopped", False) else value
 
     def set_weights(self, w: Floats) -> None:
         """Puts `w` into the last term of the weight and 0 into all else."""
@@ -1452,24 +1544,50 @@ class Tile:
             self.update_call(x[first : first + 4096], d[first : first + 4096], lr)
 
     def update_call(self, x: Floats, d: Floats, lr: float) -> None:
-        """The gradient of all vectors up to those with events, then the events."""
+        """The gradient of each vector, then the events that are due; increments are summed up to an event that asks."""
         for crossbar in self.crossbars():
             crossbar.begin(self.vectors)
-        begun = 0
+        target = self.plan["gradient"]["target"]
+        waiting: list[tuple[Floats, Floats, float]] = []
         for b in range(len(x)):
+            rho = self.gradient_rate(x[b], d[b], len(x), lr)
+            waiting.append((*self.prepared(x[b], d[b]), rho))
             self.vectors += 1
             due = [i for i, t in enumerate(self.transfers) if t.due(b, len(x), self.vectors, self.batches)]
             full = [a for a in self.arrays.values() if a.refresh_every > 0 and self.vectors % a.refresh_every == 0]
-            if due or full or b == len(x) - 1:
-                self.gradient(x[begun : b + 1], d[begun : b + 1], lr)
-                begun = b + 1
+            asked = [i for i in due if self.transfers[i].concerns(target)] or self.arrays.get(target) in full
+            if asked or b == len(x) - 1:
+                self.gradient(waiting)
+                waiting = []
             for index in due:
-                self.event(index, self.transfers[index], lr)
+                transfer = self.transfers[index]
+                n = self.d_in if transfer.columns else self.d_out
+                reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else n
+                start = transfer.pointer
+                if transfer.settings["random"]:
+                    key = child(self.keys["run"], SELECT, index, transfer.events)
+                    start = (int(words(key, np.zeros(1, U), np.zeros(1, U))[0]) * n) >> 32
+                self.event(index, transfer, [(start + r) % n for r in range(reads)], transfer.events, lr, rho)
+                transfer.pointer = (start + reads) % n
+                transfer.events += 1
             for array in full:
                 array.refresh(self.vectors // array.refresh_every)
         self.batches += 1
         for crossbar in self.crossbars():
             crossbar.close()
+
+    def event_apart(self, transfer: Settings, lines: list[int]) -> None:
+        """An event of a transfer that is none of the plan."""
+        number = self.operation()
+        for crossbar in self.crossbars():
+            crossbar.begin(0, number)
+        self.event(APART, Transfer(transfer), lines, number, 1.0, 1.0)
+        for crossbar in self.crossbars():
+            crossbar.close()
+
+    def zero_shift(self, array: str, shift: Settings) -> None:
+        """Calibrates an array."""
+        self.arrays[array].zero_shift(shift, self.operation())
 
     def end_batch(self) -> None:
         """Diffusion, then decay of all cells."""
@@ -1478,91 +1596,217 @@ class Tile:
             crossbar.end_batch(self.batch_ends, number)
         self.batch_ends += 1
 
-    def gradient(self, x: Floats, d: Floats, lr: float) -> None:
-        """`target -= rate d x^T` of the last `len(x)` vectors."""
+    def gradient_rate(self, x: Floats, d: Floats, m: int, lr: float) -> float:
+        """The rate of the gradient of one of `m` vectors (float64); with `auto_scale` it follows running maxima.
+
+        A maximum begins with the first value that is not 0, and leaves zeros out.
+        """
         gradient = self.plan["gradient"]
-        name, rate = gradient["target"], rate_at(gradient["rate"], lr)
+        rate = rate_at(gradient["rate"], lr, 1.0)
+        if gradient["auto_scale"] is None:
+            return rate
+        share = F((1.0 - gradient["auto_scale"]) / m)
+        for side, new in enumerate((largest(x), largest(d))):
+            old = self.largest[side]
+            if old <= ZERO:
+                self.largest[side] = new
+            elif new > ZERO:
+                self.largest[side] = (ONE - share) * old + share * new
+        rate = rate * (float(self.pulses["desired_bl"]) * self.arrays[gradient["target"]].granularity)
+        if self.largest[0] > ZERO and self.largest[1] > ZERO:
+            rate = rate / (float(self.largest[0]) * float(self.largest[1]))
+        return within_float32(rate)
+
+    def prepared(self, x: Floats, d: Floats) -> tuple[Floats, Floats]:
+        """Inputs and errors of the gradient: rounded to levels, with the signs of the chopper."""
+        gradient, sides = self.plan["gradient"], []
+        for values, of, use in ((x, "x", BIN_X), (d, "d", BIN_D)):
+            key = child(self.keys["run"], use, self.vectors) if gradient[f"stoc_round_{of}"] else None
+            sides.append(levelled(values, gradient[f"n_{of}_bins"], key))
+        if gradient["chopped"]:
+            return sides[0] * self.column_signs, sides[1] * self.row_signs
+        return sides[0], sides[1]
+
+    def gradient(self, vectors: list[tuple[Floats, Floats, float]]) -> None:
+        """`target -= rate d x^T` of the vectors up to this one."""
+        name = self.plan["gradient"]["target"]
+        x, d, rates = stacked([v[0] for v in vectors]), stacked([v[1] for v in vectors]), [v[2] for v in vectors]
         if name in self.arrays:
             array, numbers = self.arrays[name], list(range(self.vectors - len(x), self.vectors))
             keys = [(child(array.run, TRAIN_X, b), child(array.run, TRAIN_D, b)) for b in numbers]
-            self.pulse(array, x, d, rate, self.pulses, keys, numbers, TRAIN_X)
+            self.pulse(array, x, d, rates, self.pulses, keys, numbers, TRAIN_X)
         else:
             for b in range(len(x)):
                 for row in range(self.d_out):
-                    scaled = finite(-F(rate) * d[b, row])
+                    scaled = finite(-F(rates[b]) * d[b, row])
                     if scaled != ZERO:
                         self.digital[name][row] = finite(self.digital[name][row] + finite(scaled * x[b]))
 
     def pulse(
-        self, array: Array, x: Floats, d: Floats, rate: float, pulses: Settings, keys: Keys, numbers: list[int],
+        self, array: Array, x: Floats, d: Floats, rates: list[float], pulses: Settings, keys: Keys, numbers: list[int],
         purpose: int,
     ) -> None:  # fmt: skip
         """`array -= rate d x^T`, each device of its cells taking its share of the vectors (or writes) `numbers`."""
         for index, part in enumerate(array.parts):
             taken = [b for b, number in enumerate(numbers) if array.takes(index, number, purpose)]
             if taken:
-                change(part, x[taken], d[taken], rate, pulses, [keys[b] for b in taken], part.route)
+                change(
+                    part, x[taken], d[taken], [rates[b] for b in taken], pulses, [keys[b] for b in taken], part.route
+                )
 
-    def event(self, index: int, transfer: Transfer, lr: float) -> None:
-        """Reads all lines that are due, then resets and writes them one by one.
+    def event(self, index: int, transfer: Transfer, lines: list[int], number: int, lr: float, rho: float) -> None:
+        """Reads the sources on all lines, then resets the lines and runs the steps one by one; choppers flip.
 
-        On columns `target[:, line] += rate u` is an update with `x` one-hot and `d = -u`; on rows with `d` one-hot and
-        `x = -u`.
+        `number` is that of the event, `rho` the rate of the last gradient.
         """
-        columns = transfer.settings.get("axis", "columns") == "columns"
-        n = self.d_in if columns else self.d_out
-        reads = transfer.settings["reads"] if transfer.settings["reads"] > 0 else n
-        start = transfer.pointer
-        if transfer.settings.get("random", False):
-            key = child(self.keys["run"], SELECT, index, transfer.events)
-            start = (int(words(key, np.zeros(1, U), np.zeros(1, U))[0]) * n) >> 32
-        lines = [(start + r) % n for r in range(reads)]
-        sums = [[self.read(index, transfer, write["source"], line) for write in transfer.steps] for line in lines]
-        for place, (line, values) in enumerate(zip(lines, sums, strict=True)):
-            self.reset_sources(index, transfer, line)
-            for number, (write, u) in enumerate(zip(transfer.steps, values, strict=True)):
-                array, rate = self.arrays[write["target"]], rate_at(write["rate"], lr)
-                tags = (index, number, transfer.events, line)
-                keys = [(child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags))]
-                x, d = (one_hot(n, line), -u) if columns else (-u, one_hot(n, line))
-                pulses, which = {**PULSES, **write["pulses"]}, [transfer.events * reads + place]
-                self.pulse(array, x[None], d[None], rate, pulses, keys, which, WRITE_X)
-        transfer.pointer = (start + reads) % n
-        transfer.events += 1
+        n = self.d_in if transfer.columns else self.d_out
+        seen = [self.read(index, transfer, number, line) for line in lines]
+        for place, line in enumerate(lines):
+            tags = (index, number, line)
+            completed = (number * len(lines) + place) // n
+            self.reset_sources(tags, transfer)
+            for at, step in enumerate(transfer.steps):
+                total = self.total_of(step["source"], transfer, seen[place], line)
+                if "into" in step:
+                    gain, into = F(rate_at(step["gain"], lr, rho)), self.line_of(transfer, step["into"], line)
+                    more = gain * total
+                    value = finite(more if F(step["keep"]) == ZERO else F(step["keep"]) * into + more)
+                    self.put_line(transfer, step["into"], line, value, COPY, *tags, at)
+                else:
+                    u = self.amount(transfer, step, total, line)
+                    if step["after_passes"] is None or completed > step["after_passes"]:
+                        which = number * len(lines) + place
+                        self.write(transfer, step, u, rate_at(step["rate"], lr, rho), (index, at, number, line), which)
+            self.chop(transfer, tags, completed)
+        chopper, key = transfer.chopper, child(self.keys["run"], CHOP, index, number)
+        if chopper is not None and chopper["scope"] == "array" and self.by_chance(key, 0, chopper["prob"]):
+            self.signs(transfer)[0][:] = -self.signs(transfer)[0]
+            for line in range(n):
+                self.latch(transfer, (index, number, line))
 
-    def reset_sources(self, index: int, transfer: Transfer, line: int) -> None:
-        """Resets the line of the source arrays, with the transfer's probability."""
-        prob, tags = F(transfer.settings.get("reset_prob", 0.0)), (index, transfer.events, line)
-        u = uniforms(child(self.keys["run"], RESET_LINE, *tags), np.zeros(1, U), np.zeros(1, U))[0]
-        if prob == ZERO or u >= prob:
+    def signs(self, transfer: Transfer) -> tuple[Floats, Floats]:
+        """Signs of the lines that a transfer reads, and of those that cross them."""
+        return (self.column_signs, self.row_signs) if transfer.columns else (self.row_signs, self.column_signs)
+
+    def chop(self, transfer: Transfer, tags: tuple[int, int, int], completed: int) -> None:
+        """Flips of a line after its turn, and of the crossing lines after the last one; `completed` passes before."""
+        chopper, (index, number, line) = transfer.chopper, tags
+        if chopper is None or chopper["scope"] == "array":
             return
+        own, crossing = self.signs(transfer)
+        if chopper["random"] or chopper["prob"] == 0.0:
+            flips = self.by_chance(child(self.keys["run"], CHOP, index, number), line, chopper["prob"])
+        else:
+            period = int(np.ceil(1.0 / chopper["prob"]))
+            period = period if period > 2 else 2
+            flips = completed % period == period - 1
+        if flips:
+            own[line] = -own[line]
+            self.latch(transfer, tags)
+        if line == len(own) - 1 and F(chopper["cross_prob"]) > ZERO:
+            key = child(self.keys["run"], CHOP_CROSS, index, completed)
+            for at in range(len(crossing)):
+                if self.by_chance(key, at, chopper["cross_prob"]):
+                    crossing[at] = -crossing[at]
+
+    def by_chance(self, key: int, line: int, prob: float) -> bool:
+        """Whether something of a probability happens to a line."""
+        return bool(uniforms(key, np.full(1, line, U), np.zeros(1, U))[0] < F(prob))
+
+    def latch(self, transfer: Transfer, tags: tuple[int, int, int]) -> None:
+        """Copies what the chopper latches on a line."""
+        if transfer.chopper is not None and transfer.chopper["latch"]:
+            origin, goal = transfer.chopper["latch"]
+            values = self.line_of(transfer, origin, tags[2])
+            self.put_line(transfer, goal, tags[2], values, LATCH, *tags)
+
+    def line_of(self, transfer: Transfer, name: str, line: int) -> Floats:
+        """A line of a matrix as it is now."""
+        return self.matrix(name)[:, line] if transfer.columns else self.matrix(name)[line]
+
+    def put_line(self, transfer: Transfer, name: str, line: int, values: Floats, *tags: int) -> None:
+        """Sets a line of a matrix."""
+        w, where = np.zeros((self.d_out, self.d_in), F), self.where(transfer, line)
+        if transfer.columns:
+            w[:, line] = values
+        else:
+            w[line] = values
+        self.put_cells(name, w, where, *tags)
+
+    def where(self, transfer: Transfer, line: int) -> Switches:
+        """The cells of a line."""
         where = np.zeros((self.d_out, self.d_in), np.bool_)
-        if transfer.settings.get("axis", "columns") == "columns":
+        if transfer.columns:
             where[:, line] = True
         else:
             where[line] = True
-        sources = {term["matrix"] for write in transfer.steps for term in write["source"]}
-        for part in [part for name in self.arrays if name in sources for part in self.arrays[name].parts]:
-            key = child(part.run, RESET, 1, *tags)
-            part.reset(where, key, child(key, SHOWN))
+        return where
 
-    def read(self, index: int, transfer: Transfer, source: list[Settings], line: int) -> Floats:
-        """The sum of the source terms on a line; arrays are read through the transfer's periphery."""
-        columns = transfer.settings.get("axis", "columns") == "columns"
-        total = np.zeros(self.d_out if columns else self.d_in, F)
+    def amount(self, transfer: Transfer, step: Settings, total: Floats, line: int) -> Floats:
+        """What is to be written, in units; with a threshold whole numbers, which leave their source."""
+        unit = F(step["unit"])
+        u = finite(np.where(np.abs(total) > F(step["deadband"]), total / unit, ZERO))
+        if step["threshold"] is None:
+            return u
+        threshold = {**THRESHOLD, **step["threshold"]}
+        cap, momentum = F(threshold["cap"]), F(threshold["momentum"])
+        n = clip(np.where(u < ZERO, np.ceil(u), -np.ceil(-u)), -cap, cap)
+        source = step["source"][0]["matrix"]
+        kept = self.line_of(transfer, source, line)
+        rest = momentum * kept if threshold["forget"] else kept - ((ONE - momentum) * n) * unit
+        limited = threshold["limit"] > 0.0 and not threshold["forget"]
+        bound = F(threshold["limit"]) if limited else LARGEST
+        self.put_line(transfer, source, line, np.where(n != ZERO, clip(rest, -bound, bound), kept))
+        return n
+
+    def write(
+        self, transfer: Transfer, step: Settings, u: Floats, rate: float, tags: tuple[int, ...], which: int
+    ) -> None:
+        """`target += rate u` on a line, in pulses on an array.
+
+        On columns that is an update with `x` one-hot and `d = -u`; on rows with `d` one-hot and `x = -u`.
+        """
+        name, line = step["target"], tags[3]
+        if name not in self.arrays:
+            values = self.line_of(transfer, name, line)
+            self.put_line(transfer, name, line, finite(values + finite(F(rate) * u)))
+            return
+        array, n = self.arrays[name], self.d_in if transfer.columns else self.d_out
+        keys = [(child(array.run, WRITE_X, *tags), child(array.run, WRITE_D, *tags))]
+        x, d = (one_hot(n, line), -u) if transfer.columns else (-u, one_hot(n, line))
+        self.pulse(array, x[None], d[None], [rate], {**PULSES, **step["pulses"]}, keys, [which], WRITE_X)
+
+    def reset_sources(self, tags: tuple[int, int, int], transfer: Transfer) -> None:
+        """Resets the line of the source arrays, with the transfer's probability."""
+        prob = transfer.settings["reset_prob"]
+        if F(prob) == ZERO or not self.by_chance(child(self.keys["run"], RESET_LINE, *tags), 0, prob):
+            return
+        for part in [part for name in self.arrays if name in transfer.sources for part in self.arrays[name].parts]:
+            key = child(part.run, RESET, 1, *tags)
+            part.reset(self.where(transfer, tags[2]), key, child(key, SHOWN))
+
+    def read(self, index: int, transfer: Transfer, number: int, line: int) -> dict[str, Floats]:
+        """What the transfer's periphery shows of a line of the arrays among its sources."""
+        seen = {}
+        for name in [name for name in self.arrays if name in transfer.sources]:
+            matrix = self.matrix(name) if transfer.columns else self.matrix(name).T
+            tags = (index, number, line, 0)
+            keys = child(self.arrays[name].run, READ_IN, *tags), child(self.arrays[name].run, READ_OUT, *tags)
+            patterns = child(self.arrays[name].fixed, READ if transfer.columns else READ_ROWS)
+            side = Periphery(transfer.io, patterns, not transfer.columns)
+            seen[name] = side.product(matrix, one_hot(matrix.shape[1], line), keys, False, False)
+        return seen
+
+    def total_of(self, source: list[Settings], transfer: Transfer, seen: dict[str, Floats], line: int) -> Floats:
+        """The sum of factor * source * signs on a line: of arrays what was seen, of digital matrices what is there."""
+        total = np.zeros(self.d_out if transfer.columns else self.d_in, F)
         for i, term in enumerate(source):
-            name, factor = term["matrix"], F(term["factor"])
-            matrix = self.matrix(name) if columns else self.matrix(name).T
-            if name in self.arrays:
-                tags = (index, transfer.events, line, 0)
-                keys = child(self.arrays[name].run, READ_IN, *tags), child(self.arrays[name].run, READ_OUT, *tags)
-                side = Periphery(
-                    transfer.io, child(self.arrays[name].fixed, READ if columns else READ_ROWS), not columns
-                )
-                values = side.product(matrix, one_hot(matrix.shape[1], line), keys, False, False)
-            else:
-                values = matrix[:, line]
-            total = total + factor * values if i > 0 else factor * values
+            name = term["matrix"]
+            value = F(term["factor"]) * (seen[name] if name in seen else self.line_of(transfer, name, line))
+            if term.get("chopped", False):
+                own, crossing = self.signs(transfer)
+                value = value * (own[line] * crossing)
+            total = total + value if i > 0 else value
         return total
 
 
@@ -1581,6 +1825,27 @@ def one_hot(n: int, line: int) -> Floats:
     return x
 
 
-def rate_at(rate: Settings, lr: float) -> float:
-    """A rate: its value, times the learning rate if it is scaled (float64)."""
-    return rate["value"] * lr if rate["scaled"] else rate["value"]
+def rate_at(rate: Settings, lr: float, rho: float) -> float:
+    """A rate: its value, times the learning rate if it is scaled, over that of the last gradient if it says so."""
+    value = rate["value"] * lr if rate["scaled"] else rate["value"]
+    if not rate.get("per_gradient_rate", False):
+        return value
+    return 0.0 if rho == 0.0 else within_float32(value / rho)
+
+
+def within_float32(v: float) -> float:
+    """What float32 can hold of a number."""
+    v = v if v < float(LARGEST) else float(LARGEST)
+    return v if v > -float(LARGEST) else -float(LARGEST)
+
+
+def levelled(values: Floats, n: int, key: int | None) -> Floats:
+    """Values rounded to `n` levels of the largest one; by chance with the numbers of words `(line, 0)` of `key`."""
+    if n == 0:
+        return values
+    width = largest(values) / (HALF * F(n))
+    if width == ZERO:
+        return values
+    lines = count(len(values))
+    shift = ZERO if key is None else uniforms(key, lines, np.zeros(len(values), U)) - HALF
+    return finite(width * rint(values / width + shift))

@@ -255,7 +255,9 @@ ROWS = [
 # Models whose steps are settings, not derived from others.
 STEPPED = [row for row in ROWS if "dw_min" in DEVICES[row.name]]
 
-# Transfers by vectors and by parts of a mini-batch, of one column and of all, read with limited precision and without.
+# Every algorithm once: transfers by vectors and by parts of a mini-batch, of one line, of some and of all, columns and
+# rows, read with limited precision and without; short periods, so that all that can happen does within a test.
+FEW = og.PulseTrain.single(desired_bl=8)
 ALGORITHMS: list[og.algorithms.Algorithm] = [
     og.DigitalSGD(),
     og.AnalogSGD(),
@@ -263,6 +265,13 @@ ALGORITHMS: list[og.algorithms.Algorithm] = [
         fast_lr=0.1, transfer_every=2, units_in_mbatch=False, transfer_io=og.IO(out_bound=1.0, out_res=1 / 510)
     ),
     og.ResidualLearning(fast_lr=0.5, scale_fast_lr=True, transfer_every=0.5, n_reads_per_transfer=0),
+    og.TikiTakaV2(gamma=0.1, fast_lr=0.1, units_in_mbatch=False, n_reads_per_transfer=2),
+    og.ResidualLearningV2(units_in_mbatch=False, transfer_columns=False),
+    og.ChoppedTikiTakaV2(gamma=0.1, fast_lr=0.1, out_chop_prob=0.1, transfer_lr=0.3, transfer_pulses=FEW),
+    og.AGAD(gamma=0.1, in_chop_prob=0.25, transfer_pulses=FEW),
+    og.MultiTileResidualLearning(fast_lr=0.1, transfer_lr=0.5, transfer_every=0.5, warm_start=False),
+    og.MixedPrecision(n_x_bins=6, n_d_bins=6, transfer_every=0.5, n_rows_per_transfer=2),
+    og.ERIDER(fast_lr=0.1),
 ]
 
 

@@ -108,6 +108,12 @@ def assert_same_state(tiles: Both) -> None:
             state.pop(f"{name}.{parameter}")
     for name in spec.digital:
         assert_same(state.pop(f"{name}.values").reshape(core.weights().shape), spec.matrix(name), name)
+    owner = next((transfer for transfer in spec.transfers if transfer.chopper is not None), None)
+    for name, signs in zip(("line", "cross"), spec.signs(owner) if owner else (), strict=False):
+        assert state.pop(f"chopper.{name}").tolist() == (signs < 0).tolist()
+    if spec.plan["gradient"]["auto_scale"] is not None:
+        for name, largest in zip("xd", spec.largest, strict=True):
+            assert_same(state.pop(f"gradient.max_abs_{name}"), np.full(1, largest), f"largest {name}")
     counters = [spec.vectors, spec.batches, *spec.products.values(), spec.batch_ends, spec.operations]
     for transfer in spec.transfers:
         counters += [transfer.pointer, transfer.events, transfer.since]
@@ -633,12 +639,177 @@ PLANS: dict[str, dict[str, Any]] = {
 }
 
 
+SINGLE = {**UNMANAGED, "desired_bl": 1}
+RATE = {"value": 2.0, "scaled": True}
+
+
+def term(matrix: str, factor: float = 1.0, chopped: bool = False) -> dict[str, Any]:
+    return {"matrix": matrix, "factor": factor, "chopped": chopped}
+
+
+def accumulate(into: str, *source: dict[str, Any], gain: Any = 1.0, keep: float = 1.0) -> dict[str, Any]:
+    gain = gain if isinstance(gain, dict) else {"value": gain, "scaled": False}
+    return {"accumulate": {"into": into, "source": list(source), "gain": gain, "keep": keep}}
+
+
+def write(target: str, *source: dict[str, Any], rate: float = 0.03, **settings: Any) -> dict[str, Any]:
+    rated = {"value": rate, "scaled": False}
+    return {"write": {"target": target, "source": list(source), "rate": rated, "pulses": SINGLE, **settings}}
+
+
+def transfer(*steps: dict[str, Any], period: float = 1, unit: str = "vectors", **settings: Any) -> dict[str, Any]:
+    return {"every": {"period": period, "unit": unit}, "io": READ_OUT, "steps": list(steps), **settings}
+
+
+def plan_of(
+    *transfers: dict[str, Any], arrays: str = "fast slow", digital: str = "hidden", weight: Any = None, **gradient: Any
+) -> dict[str, Any]:
+    """Arrays and digital matrices, the gradient on the first of them, the last array as the weight."""
+    arrays_, digital_ = arrays.split(), digital.split()
+    return {
+        "arrays": arrays_,
+        "digital": digital_,
+        "weight": weight or [term(arrays_[0], 0.4), term(arrays_[-1])],
+        "gradient": {"target": arrays_[0], "rate": RATE, **gradient},
+        "transfers": list(transfers),
+    }
+
+
+def buffered(threshold: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """A buffer between read and write."""
+    steps = accumulate("hidden", term("fast"), gain=0.3), write("slow", term("hidden"), unit=0.02, threshold=threshold)
+    return plan_of(transfer(*steps, **settings))
+
+
+def chopped(chopper: dict[str, Any], *more: dict[str, Any], steps: Any = (), **settings: Any) -> dict[str, Any]:
+    """A buffer with signs, in units of pulses."""
+    gradient = {name: settings.pop(name) for name in ("auto_scale",) if name in settings}
+    digital = settings.pop("digital", "hidden")
+    per_rate = {"value": 40.0, "scaled": True, "per_gradient_rate": settings.pop("per_rate", False)}
+    first = accumulate("hidden", term("fast", chopped=True), *more, gain=per_rate)
+    last = write("slow", term("hidden"), threshold={"cap": 2, "momentum": 0.2}, **settings.pop("write", {}))
+    weight = [term("fast", 0.4, True), term("slow")]
+    event = transfer(first, last, *steps, chopper=chopper, **settings)
+    return plan_of(event, digital=digital, weight=weight, chopped=True, **gradient)
+
+
+LATCH = {"prob": 0.4, "random": False, "latch": ["mean", "reference"]}
+RESIDUAL = term("fast", 1.0, True), term("reference", -1.0, True)
+
+
+def tracking(**settings: Any) -> dict[str, Any]:
+    """A reference that is an array itself, programmed where one sign of all lines flips."""
+    event = transfer(
+        accumulate("mean", term("fast"), gain=0.3, keep=0.7),
+        write("slow", *RESIDUAL, rate=0.5, pulses={**STOCHASTIC, "pulse_type": "analog_update"}),
+        chopper={"prob": 0.5, "scope": "array", "latch": ["mean", "reference"]},
+        **settings,
+    )
+    weight = [term("fast", 0.1, True), term("reference", -0.1, True), term("slow")]
+    return plan_of(event, arrays="fast slow reference", digital="mean", weight=weight, chopped=True)
+
+
+def mixed_precision(*, bins: int = 0, chance: bool = False, **settings: Any) -> dict[str, Any]:
+    """The gradient in digital memory, whole steps of it on the array."""
+    threshold = {"cap": 2**31 - 1, "forget": False}
+    step = write("weight", term("chi"), unit=0.02, rate=0.02, threshold=threshold, pulses=STOCHASTIC)
+    plan = plan_of(transfer(step, **settings), arrays="weight", digital="chi", weight=[term("weight")])
+    levels = {"n_x_bins": bins, "n_d_bins": 2 * bins, "stoc_round_x": chance, "stoc_round_d": not chance}
+    return {**plan, "gradient": {"target": "chi", "rate": RATE, **levels}}
+
+
+MOMENTUM = {"cap": 3, "momentum": 0.25, "forget": False}
+PLANS |= {
+    "buffer": buffered({}),
+    "buffer that forgets in part": buffered({"momentum": 0.3}, period=2),
+    "buffer that keeps": buffered(MOMENTUM, period=0.5, unit="batches"),
+    "buffer with a limit": buffered({**MOMENTUM, "limit": 0.03}, reads=2),
+    "buffer on rows": buffered({"momentum": 0.3}, axis="rows", reads=2),
+    "buffer of any line": buffered({}, random=True, reset_prob=0.4, reads=2),
+    "low-pass with a dead band": plan_of(
+        transfer(
+            accumulate("hidden", term("fast"), gain=0.2, keep=0.8),
+            write("slow", term("hidden"), unit=0.05, deadband=0.01),
+            reads=3,
+        )
+    ),
+    "low-pass that is not consumed": buffered({"cap": 2, "momentum": 1.0, "forget": False}, reads=2),
+    "late writes": plan_of(transfer(write("slow", term("fast"), after_passes=1), reads=2)),
+    "chopper by chance": chopped({"prob": 0.3}),
+    "chopper in turn": chopped({"prob": 0.3, "random": False}, reads=2),
+    "chopper of crossing lines": chopped({"prob": 0.0, "cross_prob": 0.5}, reads=3),
+    "both choppers, on rows": chopped({"prob": 0.5, "cross_prob": 0.5}, axis="rows", reads=2),
+    "auto-scaled gradient": chopped({"prob": 0.3}, auto_scale=0.9, per_rate=True),
+    "latched mean": chopped(
+        LATCH,
+        term("reference", -1.0, True),
+        digital="hidden mean reference",
+        steps=[accumulate("mean", term("fast"), gain=0.5, keep=0.5)],
+        write={"after_passes": 2},
+        reads=2,
+        auto_scale=0.5,
+    ),
+    "latched mean, on rows": chopped(
+        LATCH,
+        term("reference", -1.0, True),
+        digital="hidden mean reference",
+        steps=[accumulate("mean", term("fast"), gain=0.5, keep=0.5)],
+        axis="rows",
+    ),
+    "tracked reference": tracking(reads=0, unit="batches"),
+    "tracked reference, every vector": tracking(reads=2),
+    "tracked reference, on rows": tracking(reads=2, axis="rows"),
+    "mixed precision": mixed_precision(axis="rows", reads=0, unit="batches"),
+    "mixed precision, rounded": mixed_precision(bins=6, axis="rows", random=True, period=2, unit="batches"),
+    "mixed precision, rounded by chance": mixed_precision(bins=5, chance=True, axis="columns", period=2),
+    "writes on the gradient's array": plan_of(
+        transfer(accumulate("hidden", term("fast")), write("fast", term("hidden"), rate=0.2), reads=2)
+    ),
+    "programmed from itself": plan_of(
+        transfer(accumulate("slow", term("slow"), term("fast", 0.5), gain=0.3, keep=0.6), reads=2)
+    ),
+    "the gradient's array programmed": plan_of(
+        transfer(accumulate("fast", term("slow", -1.0), gain=0.3, keep=0.6), period=2, reads=2)
+    ),
+    "digital targets": plan_of(
+        transfer(accumulate("hidden", term("fast")), write("sum", term("hidden"), rate=0.1, threshold={}, unit=0.02)),
+        digital="hidden sum",
+        weight=[term("sum", 0.3), term("slow")],
+    ),
+    "lines read on both axes": plan_of(
+        transfer(accumulate("hidden", term("fast")), reads=2),
+        transfer(accumulate("rows", term("fast")), write("slow", term("rows")), axis="rows", period=2),
+        digital="hidden rows",
+    ),
+    "several fast arrays": plan_of(
+        transfer(write("slow", term("fast"), term("other", -0.5), pulses=STOCHASTIC)),
+        transfer(write("other", term("slow"), rate=0.5, pulses=STOCHASTIC), period=3, axis="rows"),
+        arrays="fast other slow",
+    ),
+    "nothing to do": plan_of(transfer(reads=2), transfer(accumulate("hidden", term("fast")))),
+}
+SEVERAL: dict[str, Any] = {
+    "model": "Vector",
+    "devices": [DEVICES["SoftBounds"], DEVICES["LinearStep"]],
+    "update_policy": "single_random",
+    "gamma_vec": [0.5, 0.5],
+}
+UP_ALONE = {**DEVICES["SoftBounds"], "w_min": 0.0, "write_noise_std": 1.0, "reference_mean": 0.0, "reference_std": 0.0}
+NOISY_CELLS = {**DEVICES["SoftBounds"], "write_noise_std": 2.0, "reset": 0.1, "reset_std": 0.05}
+CELLS: dict[str, list[dict[str, Any]]] = {
+    "devices of their own": [DEVICES[name] for name in ("SoftBounds", "PowStep", "LinearResponse")],
+    "write noise": [NOISY_CELLS] * 3,
+    "several devices in a cell": [SEVERAL, {**SEVERAL, "update_policy": "all"}, SEVERAL],
+    "one-sided pairs": [{"model": "OneSided", "devices": [UP_ALONE] * 2, "refresh_every": 3}] * 3,
+}
+
+
+@pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_plans(plan: dict[str, Any]) -> None:
+def test_plans(plan: dict[str, Any], cells: list[dict[str, Any]]) -> None:
     """Five calls of different length, so that periods and pointers cross calls, and products in between."""
     shape = (4, 6)
-    devices = [DEVICES[name] for name in ("SoftBounds", "PowStep", "LinearResponse")]
-    tiles = both(shape, plan=plan, devices=devices, forward=KIT, backward=KIT)
+    tiles = both(shape, plan=plan, devices=cells, forward=KIT, backward=KIT)
     for call, m in enumerate((3, 4, 1, 6, 3)):
         x, d = vectors(call, m, shape)
         for tile in tiles:
@@ -646,7 +817,117 @@ def test_plans(plan: dict[str, Any]) -> None:
         assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
         assert_same(*(tile.backward(d) for tile in tiles), "backward")
     assert_same_state(tiles)
-    assert_moved(tiles, both(shape, plan=plan, devices=devices))
+    assert_moved(tiles, both(shape, plan=plan, devices=cells))
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("pulses", ["mean_count", "analog_update", "none_with_device"])
+def test_plans_without_trains(plan: dict[str, Any], pulses: str) -> None:
+    """The gradient waits for every event that asks for its array."""
+    for increment in ("sample", "batch"):
+        tiles = both((4, 6), plan=plan, pulses={"pulse_type": pulses, "increment": increment})
+        train(tiles, calls=3, m=5)
+        assert_same_state(tiles)
+
+
+DIVISIONS = [(0, True), (1, False), (2, True), (3, False), (100, False)]
+
+
+@pytest.fixture
+def divided() -> Any:
+    """Puts the division of work back as it was."""
+    yield
+    _core.set_division()
+    _core.set_split_threshold(1 << 17)
+
+
+@pytest.mark.usefixtures("divided")
+@pytest.mark.parametrize("name", ["SoftBounds", "PowStep"])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_cuts_and_blocks_leave_no_trace(plan: dict[str, Any], name: str) -> None:
+    """Cuts after every vector, chunks of any number of rows, and both."""
+    shape, states = (7, 37), []
+    for rows, cut in [(0, False), *DIVISIONS]:
+        _core.set_division(rows, cut)
+        _core.set_split_threshold(0)
+        arrays, names = plan["arrays"], {**DEVICES[name], "write_noise_std": 0.0 if rows % 2 else 1.0}
+        core = _core.Tile(*shape, dict.fromkeys(arrays, names), plan, {}, {}, STOCHASTIC, SEEDS, "fc1")
+        core.set_weights(numbers(0, shape) * np.float32(0.3))
+        for call in range(3):
+            core.update(*vectors(call, 9, shape), 0.05)
+        states.append((rows % 2, {part: value.tobytes() for part, value in core.state().items()}))
+    for noisy in (0, 1):
+        alike = [state for odd, state in states if odd == noisy]
+        assert len(alike) >= 2
+        assert all(state == alike[0] for state in alike)
+
+
+# ---- events apart from updates, and calibration
+
+
+@pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
+@pytest.mark.parametrize("axis", ["columns", "rows"])
+def test_events_apart_from_updates(axis: str, cells: list[dict[str, Any]]) -> None:
+    plan = chopped({"prob": 0.5, "cross_prob": 0.5}, axis="rows", reads=2, period=2)
+    steps = (
+        accumulate("hidden", term("fast", 0.5, True), gain=2.0),
+        write("slow", term("hidden"), unit=0.05, threshold={"cap": 3}, pulses=STOCHASTIC),
+        write("slow", term("fast"), rate=0.5, pulses=STOCHASTIC),
+        accumulate("fast", term("slow"), keep=0.5, gain=0.25),
+        write("hidden", term("fast"), rate=0.5),
+    )
+    tiles = both((4, 6), plan=plan, devices=cells)
+    for lines in ([3, 0], [], [1, 2, 3]):
+        train(tiles, calls=1)
+        event = transfer(*steps, axis=axis)
+        tiles[0].event(event, lines, 1.0)
+        tiles[1].event_apart(event, lines)
+        assert_same_state(tiles)
+
+
+SHIFTS: dict[str, dict[str, Any]] = {
+    "alternating": {"cycles": 20, "mode": "alternating", "average": 1, "io": None},
+    "alternating, averaged": {"cycles": 20, "mode": "alternating", "average": 7, "io": READ_OUT},
+    "random": {"cycles": 21, "mode": "random", "average": 4, "io": None},
+    "random, noisy": {"cycles": 21, "mode": "random", "average": 21, "io": {"out_noise": 0.1, "out_scale": 1.1}},
+}
+
+
+def shiftable() -> dict[str, dict[str, Any]]:
+    """Cells with a symmetric point, of every model and of several devices."""
+    single = {name: device for name, device in DEVICES.items() if name != "ConstantStep"}
+    soft = DEVICES["SoftBounds"]
+    pair = {"model": "ReferenceCell", "devices": [soft, DEVICES["ConstantStep"]]}
+    policies = ("all", "single_fixed", "single_sequential", "single_random")
+    cells = {policy: {**SEVERAL, "update_policy": policy, "gamma_vec": [0.7, 0.6]} for policy in policies}
+    hidden = {"model": "Vector", "devices": [soft, DEVICES["PowStep"]], "gamma_vec": [0.0, 2.0]}
+    return {**single, **cells, "write noise": NOISY_CELLS, "pair": pair, "hidden device": hidden}
+
+
+@pytest.mark.parametrize("shift", SHIFTS.values(), ids=SHIFTS)
+@pytest.mark.parametrize("cell", shiftable().values(), ids=shiftable())
+def test_zero_shift(cell: dict[str, Any], shift: dict[str, Any]) -> None:
+    """Before and after training, with counted pulses."""
+    tiles = both((5, 37), device=cell, plan=ANALOG, count_pulses=True)
+    for _ in range(2):
+        for tile in tiles:
+            tile.zero_shift("weight", shift)
+        assert_same_state(tiles)
+        train(tiles, calls=1)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+def test_plans_with_every_instruction_set(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    for plan in PLANS.values():
+        tiles = both((3, 35), device=DEVICES["PowStep"], plan=plan)
+        train(tiles, calls=2, m=4)
+        assert_same_state(tiles)
+    tiles = both((3, 35), device=DEVICES["PowStep"])
+    for tile in tiles:
+        tile.zero_shift("weight", SHIFTS["random"])
+    assert_same_state(tiles)
 
 
 @pytest.mark.parametrize("axis", ["columns", "rows"])
@@ -728,10 +1009,20 @@ def everything() -> None:
     several = tiki_taka(2, "vectors", gamma=0.4, reads=2, io=every)
     several["transfers"] = [{**several["transfers"][0], "axis": axis} for axis in ("columns", "rows")]
     separate = {**ALL, "mv_type": "pos_neg_separate_digital_sum"}
+    noisy = {**DEVICES["SoftBounds"], "write_noise_std": 1.0}
     for tiles in (
         both((4, 5), device, plan, forward=forward, backward=backward),
         both((4, 5), device, several, forward=ALL, backward=separate),
+        both((4, 5), noisy, PLANS["latched mean"]),
+        both((4, 5), noisy, PLANS["auto-scaled gradient"]),
+        both((4, 5), noisy, PLANS["both choppers, on rows"]),
+        both((4, 5), noisy, PLANS["tracked reference, every vector"]),
+        both((4, 5), noisy, PLANS["programmed from itself"]),
+        both((4, 5), noisy, PLANS["mixed precision, rounded by chance"]),
+        both((4, 5), noisy, PLANS["mixed precision, rounded"]),
     ):
+        for tile in tiles:
+            tile.zero_shift(next(iter(tiles[1].arrays)), SHIFTS["random, noisy"])
         train(tiles, m=5)
         x, d = vectors(7, 3, (4, 5))
         assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
@@ -758,6 +1049,7 @@ CONSTANTS = [
     "FORWARD_IN",
 ]
 CONSTANTS += ["BACKWARD_OUT", "BACKWARD_IN", "READ_OUT", "READ_IN", "WRITE_X", "WRITE_D"]
+CONSTANTS += ["CHOP", "CHOP_CROSS", "BIN_X", "BIN_D", "COPY", "LATCH", "SHIFT", "SHIFT_READ"]
 CONSTANTS += ["FORWARD", "BACKWARD", "READ", "READ_ROWS", "OF_NOISE", "OF_NONLINEARITY", "OF_OFFSET", "OF_READING"]
 
 
@@ -777,10 +1069,14 @@ def other_multiplier(key: int, i: Any, n: Any) -> Any:
     return h ^ (h >> np.uint32(16))
 
 
-def first_ordinal_one(array: Any, call: int) -> None:
+def first_ordinal_one(begin: Callable[..., None]) -> Callable[..., None]:
     """An update call whose ordinals start at 1."""
-    array.call, array.ordinals = call, np.ones(array.values.shape, np.uint32)
-    array.ups = np.zeros(array.values.shape, np.uint32)
+
+    def wrong(array: Any, *arguments: Any) -> None:
+        begin(array, *arguments)
+        array.ordinals = np.ones(array.values.shape, np.uint32)
+
+    return wrong
 
 
 def restart_after_event(event: Callable[..., None]) -> Callable[..., None]:
@@ -814,7 +1110,7 @@ def distributed(device: Any, cell: Any, v: Floats, up: Any, z: Floats) -> Floats
 # Where, what, and the wrong thing in its place, made from the right one.
 MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "another multiplier": (reference, "words", lambda _: other_multiplier),
-    "ordinals from 1": (reference.Crossbar, "begin", lambda _: first_ordinal_one),
+    "ordinals from 1": (reference.Crossbar, "begin", first_ordinal_one),
     "ordinals restart at cuts": (reference.Tile, "event", restart_after_event),
     "normals swapped": (reference, "normal_pair", lambda right: lambda a, b: right(a, b)[::-1]),
     "one coefficient of ln": (reference, "LN", lambda right: [*right[:2], np.float32(0.1996), *right[3:]]),
@@ -836,6 +1132,16 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "amplifications swapped": (reference, "scale_factors", lambda right: lambda *a: (right(*a)[0], *right(*a)[:0:-1])),
     "trains at half the rate": (reference, "train", lambda right: lambda key, p, bl: right(key, p / 2, bl)),
     "planes in another order": (reference, "count", lambda right: lambda n: right(n)[::-1]),
+    "no threshold": (reference.Tile, "amount", lambda _: lambda self, transfer, step, total, line: total),
+    "no signs": (reference.Tile, "signs", lambda right: lambda self, t: tuple(0 * s + 1 for s in right(self, t))),
+    "no latch": (reference.Tile, "latch", lambda _: lambda self, transfer, tags: None),
+    "no levels": (reference, "levelled", lambda _: lambda values, n, key: values),
+    "no running maxima": (
+        reference.Tile,
+        "gradient_rate",
+        lambda _: lambda self, x, d, m, lr: reference.rate_at(self.plan["gradient"]["rate"], lr, 1.0),
+    ),
+    "no rate of the gradient": (reference, "rate_at", lambda right: lambda rate, lr, rho: right(rate, lr, 1.0)),
     "a transfer late": (reference.Transfer, "due", lambda right: lambda self, b, m, v, n: right(self, b, m, v - 1, n)),
 }
 

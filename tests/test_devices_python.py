@@ -15,7 +15,7 @@ import pytest
 
 import ohmgrad as og
 from ohmgrad import _core, devices
-from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileShape, algorithms, describe
+from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileFacts, algorithms, describe
 from ohmgrad.devices import models
 from ohmgrad.seeds import as_seeds
 
@@ -40,9 +40,16 @@ DEVICES = [
 ]
 ALGORITHMS = [
     og.DigitalSGD(),
-    og.AnalogSGD(),
+    og.AnalogSGD(zero_shift=og.ZeroShift(mode="random", io=og.IO(out_noise=0.1))),
     og.TikiTaka(gamma=0.4, transfer_io=og.IO.kit(noise_management="none", bound_management="none")),
     og.ResidualLearning(n_reads_per_transfer=0, transfer_pulses=og.PulseTrain(pulse_type="analog_update")),
+    og.TikiTakaV2.original(gamma=0.1),
+    og.ResidualLearningV2(mode="threshold", auto_granularity=100.0),
+    og.ChoppedTikiTakaV2(auto_scale=True, transfer_every=-2.0),
+    og.AGAD(in_chop_prob=0.05, transfer_pulses=og.PulseTrain.single(desired_bl=2)),
+    og.MultiTileResidualLearning(n_arrays=4, transfer_every_vec=(1.0, 2.0, 3.0)),
+    og.MixedPrecision(n_x_bins=16, random_row=True, n_rows_per_transfer=1),
+    og.ERIDER(chop_prob=0.1, units_in_mbatch=False),
 ]
 SETTINGS = [og.IO(), og.IO.kit(out_noise=0.0), og.IO.paper(), og.PulseTrain(desired_bl=1), og.Seeds(noise=2**64 - 1)]
 
@@ -261,7 +268,7 @@ def test_one_seed_stands_for_all_three() -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
 def test_algorithm_repr_and_json_come_back(algorithm: og.algorithms.Algorithm) -> None:
-    scope = {name: getattr(og, name) for name in (*algorithms.names(), "IO", "PulseTrain")}
+    scope = {name: getattr(og, name) for name in (*algorithms.names(), "IO", "PulseTrain", "ZeroShift")}
     assert eval(repr(algorithm), scope) == algorithm
     assert algorithms.decode(json.loads(json.dumps(algorithms.encode(algorithm)))) == algorithm
 
@@ -269,11 +276,23 @@ def test_algorithm_repr_and_json_come_back(algorithm: og.algorithms.Algorithm) -
 def test_tiki_taka_plan_in_full() -> None:
     io, pulses = og.IO.kit(), og.PulseTrain(desired_bl=7)
     algorithm = og.TikiTaka(gamma=0.25, transfer_every=3, units_in_mbatch=False, n_reads_per_transfer=0)
-    assert describe(algorithm.plan(TileShape(d_out=2, d_in=3)), io, pulses) == {
+    assert describe(algorithm.plan(TileFacts(d_out=2, d_in=3)), io, pulses) == {
         "arrays": ["fast", "slow"],
         "digital": [],
-        "weight": [{"matrix": "fast", "factor": 0.25}, {"matrix": "slow", "factor": 1.0}],
-        "gradient": {"target": "fast", "rate": {"value": 0.01, "scaled": False}},
+        "weight": [
+            {"matrix": "fast", "factor": 0.25, "chopped": False},
+            {"matrix": "slow", "factor": 1.0, "chopped": False},
+        ],
+        "gradient": {
+            "target": "fast",
+            "rate": {"value": 0.01, "scaled": False, "per_gradient_rate": False},
+            "chopped": False,
+            "auto_scale": None,
+            "n_x_bins": 0,
+            "n_d_bins": 0,
+            "stoc_round_x": True,
+            "stoc_round_d": True,
+        },
         "transfers": [
             {
                 "every": {"period": 3.0, "unit": "vectors"},
@@ -281,13 +300,18 @@ def test_tiki_taka_plan_in_full() -> None:
                 "reads": 0,
                 "random": False,
                 "reset_prob": 0.0,
+                "chopper": None,
                 "io": io.readout().describe(),
                 "steps": [
                     {
                         "write": {
-                            "source": [{"matrix": "fast", "factor": 1.0}],
+                            "source": [{"matrix": "fast", "factor": 1.0, "chopped": False}],
                             "target": "slow",
-                            "rate": {"value": 1.0, "scaled": True},
+                            "rate": {"value": 1.0, "scaled": True, "per_gradient_rate": False},
+                            "unit": 1.0,
+                            "threshold": None,
+                            "deadband": 0.0,
+                            "after_passes": None,
                             "pulses": pulses.describe(),
                         }
                     }
@@ -298,14 +322,14 @@ def test_tiki_taka_plan_in_full() -> None:
 
 
 def test_residual_learning_is_tiki_taka_with_a_share_of_the_fast_array() -> None:
-    shape = TileShape(d_out=2, d_in=3)
+    shape = TileFacts(d_out=2, d_in=3)
     assert og.ResidualLearning(fast_lr=0.05).plan(shape) == og.TikiTaka(gamma=0.4, fast_lr=0.05).plan(shape)
 
 
 def test_unknown_names_in_a_configuration_are_errors_that_name_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown device 'Memristor'; known: ConstantStep, "):
         models.decode({"type": "Memristor"})
-    with pytest.raises(ValueError, match="unknown algorithm 'TikiTakaV9'; known: AnalogSGD, "):
+    with pytest.raises(ValueError, match="unknown algorithm 'TikiTakaV9'; known: AGAD, AnalogSGD, "):
         algorithms.decode({"type": "TikiTakaV9"})
     with pytest.raises(ValueError, match="SoftBounds has no field 'tau'; its fields are dw_min"):
         models.decode({"type": "SoftBounds", "tau": 1.0})
@@ -317,7 +341,7 @@ class Halved:
 
     factor: float = 0.5
 
-    def plan(self, tile: TileShape) -> Plan:
+    def plan(self, tile: TileFacts) -> Plan:
         gradient = Gradient(target="weight", rate=Rate(self.factor, scaled=True))
         return Plan(digital=("weight",), weight=(Term("weight"),), gradient=gradient)
 

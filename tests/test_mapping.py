@@ -15,7 +15,7 @@ import pytest
 
 import ohmgrad as og
 from ohmgrad import _core
-from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileShape
+from ohmgrad.algorithms import Gradient, Plan, Rate, Term, TileFacts
 from ohmgrad.nn import MSE, CrossEntropy, Linear, Sequential, Tanh
 from ohmgrad.nn.mapping import DEFAULTS, Factors, chosen
 
@@ -449,7 +449,7 @@ def test_what_one_tile_refuses_leaves_all_as_they_were(settings):
 class FasterInSmallTiles:
     """Its rate depends on the shape of the tile: one tile may refuse what the others take."""
 
-    def plan(self, tile: TileShape) -> Plan:
+    def plan(self, tile: TileFacts) -> Plan:
         rate = Rate(1.0 if tile.d_in == 4 else 1e30, scaled=True)
         return Plan(digital=("w",), weight=(Term("w"),), gradient=Gradient(target="w", rate=rate))
 

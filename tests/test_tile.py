@@ -329,7 +329,11 @@ def test_state_is_plain_arrays_and_comes_back(algorithm: og.algorithms.Algorithm
     tile.update(X, D, 0.1)
     state = tile.state_dict()
     assert all(type(v) is np.ndarray and v.dtype in (np.float32, np.uint64) for v in state.values())
-    assert {name.split(".")[0] for name in state} == {*tile.arrays, "counters"}
+    plan = algorithm.plan(og.algorithms.TileFacts(d_out=3, d_in=4, device=NOISY))
+    more = {"chopper"} if any(transfer.chopper for transfer in plan.transfers) else set()
+    more |= {"gradient"} if plan.gradient.auto_scale else set()
+    more |= {"stage"} if hasattr(algorithm, "end_of_epoch") else set()
+    assert {name.split(".")[0] for name in state} == {*tile.arrays, "counters"} | more
     other = og.Tile(3, 4, device=NOISY, algorithm=algorithm, seed=3)
     assert state_of(other) != state_of(tile)
     # as it comes from a file: read-only, in another order

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     from . import response as response
     from . import theory as theory
     from . import train as train
+    from .algorithms import AGAD as AGAD
+    from .algorithms import ERIDER as ERIDER
     from .algorithms import AnalogSGD as AnalogSGD
+    from .algorithms import ChoppedTikiTakaV2 as ChoppedTikiTakaV2
     from .algorithms import DigitalSGD as DigitalSGD
+    from .algorithms import MixedPrecision as MixedPrecision
+    from .algorithms import MultiTileResidualLearning as MultiTileResidualLearning
     from .algorithms import ResidualLearning as ResidualLearning
+    from .algorithms import ResidualLearningV2 as ResidualLearningV2
     from .algorithms import TikiTaka as TikiTaka
+    from .algorithms import TikiTakaV2 as TikiTakaV2
+    from .calibration import ZeroShift as ZeroShift
     from .checkpoint import load as load
     from .checkpoint import save as save
     from .io import IO as IO
@@ -40,6 +48,13 @@ if TYPE_CHECKING:
 
 _MODULES = ("algorithms", "config", "curves", "data", "devices", "nn", "presets", "response", "theory", "train")
 _HOMES = {
+    "AGAD": "algorithms",
+    "ChoppedTikiTakaV2": "algorithms",
+    "ERIDER": "algorithms",
+    "MixedPrecision": "algorithms",
+    "MultiTileResidualLearning": "algorithms",
+    "ResidualLearningV2": "algorithms",
+    "TikiTakaV2": "algorithms",
     "AnalogSGD": "algorithms",
     "DigitalSGD": "algorithms",
     "History": "train",
@@ -49,6 +64,7 @@ _HOMES = {
     "Seeds": "seeds",
     "TikiTaka": "algorithms",
     "Tile": "tile",
+    "ZeroShift": "calibration",
     "evaluate": "train",
     "fit": "train",
     "load": "checkpoint",
@@ -56,15 +72,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "AGAD",
+    "ERIDER",
     "IO",
     "AnalogSGD",
+    "ChoppedTikiTakaV2",
     "DigitalSGD",
     "History",
+    "MixedPrecision",
+    "MultiTileResidualLearning",
     "PulseTrain",
     "ResidualLearning",
+    "ResidualLearningV2",
     "Seeds",
     "TikiTaka",
+    "TikiTakaV2",
     "Tile",
+    "ZeroShift",
     "__version__",
     "algorithms",
     "config",

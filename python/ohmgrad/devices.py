@@ -595,6 +595,16 @@ class Cell(Record):
         Record.__post_init__(self)
         _core.validate_device(self.describe())
 
+    @property
+    def granularity(self) -> float:
+        """The nominal step of the weight that pulse counts refer to."""
+        return _core.cell_facts(self.describe())[0]
+
+    @property
+    def n_states(self) -> float:
+        """Number of steps over the nominal range of the weight."""
+        return _core.cell_facts(self.describe())[1]
+
     def describe(self) -> dict[str, Any]:
         """``{"model": name, "devices": [...], ...}``, as the compiled core takes it."""
         return {"model": type(self).__name__} | Record.describe(self)

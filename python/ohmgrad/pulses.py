@@ -55,7 +55,7 @@ class PulseTrain(Record):
 
     - ``increment``: what is given to the device in one go, the ``Dw`` of every ``"sample"``, one after the other as
       hardware does it, or their sum over the ``"batch"`` as theory has it: ``|Dw|`` of a mean gradient. A batch ends
-      where a transfer or a refresh of pairs comes in between.
+      where a transfer that reads or changes the array, or a refresh of its pairs, comes in between.
     - ``rounding``: of ``|Dw| / g`` to a whole number of pulses: ``"stochastic"``, ``floor(|Dw| / g + U)`` with ``U``
       uniform in [0, 1), whose mean is right; ``"ceil"``; or ``"floor"``.
 

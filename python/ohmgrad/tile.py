@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._record import as_bool, as_float, as_int, as_str, settings
-from .algorithms import Algorithm, AnalogSGD, Term, TileShape, algorithms, describe
+from .algorithms import (
+    Accumulate,
+    Algorithm,
+    AnalogSGD,
+    Every,
+    Plan,
+    Rate,
+    Term,
+    Threshold,
+    TileFacts,
+    Transfer,
+    Write,
+    algorithms,
+    describe,
+    describe_transfer,
+)
+from .calibration import ZeroShift
 from .devices import Cell, Device, SoftBounds, models
 from .io import IO
 from .pulses import PulseTrain
@@ -167,6 +183,23 @@ class Array(Matrix):
         shape = self._core.d_out, self._core.d_in
         return PulseCounts(*(counts.reshape(shape) for counts in self._core.pulse_counts(self._name)))
 
+    def zero_shift(self, shift: ZeroShift) -> None:
+        """Drive every cell to its symmetric point, and subtract what is read there from now on: :class:`ZeroShift`.
+
+        ValueError for an array with a device that has no symmetric point between its bounds, and for one-sided pairs;
+        nothing is changed then.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 1, device=og.devices.SoftBounds(dw_min=0.25, up_down=0.5))
+        >>> tile.arrays["weight"].zero_shift(og.ZeroShift(cycles=100, average=2))
+        >>> tile.weights
+        array([[0.]], dtype=float32)
+        """
+        if not isinstance(shift, ZeroShift):
+            raise TypeError(f"shift must be a ZeroShift, got {shift!r}")
+        io = None if shift.io is None else shift.io.readout().describe()
+        self._core.zero_shift(self._name, shift.describe() | {"io": io})
+
     def decay(self) -> None:
         """One decay of this array, see :meth:`Tile.decay`."""
         self._core.decay(self._name)
@@ -258,6 +291,7 @@ class Tile:
     _core: _core.Tile
     _target: str
     _carrier: Term
+    _stage: int
 
     def __init__(
         self,
@@ -286,9 +320,10 @@ class Tile:
         set_once("seeds", as_seeds(seed))
         set_once("name", as_str("name", name))
 
-        plan = algorithm.plan(TileShape(d_out=self.d_out, d_in=self.d_in))
-        devices = _per_array(device, plan.arrays)
-        set_once("device", dict(device) if isinstance(device, Mapping) else device)
+        set_once("device", _checked(device))
+        set_once("_stage", 0)
+        plan = self._plan(0)
+        devices = _per_array(self.device, plan.arrays)
         core = _core.Tile(
             d_out=self.d_out,
             d_in=self.d_in,
@@ -306,6 +341,15 @@ class Tile:
         set_once("_carrier", plan.weight[-1])
         crossbars: dict[str, Matrix] = {array: Array(core, array) for array in plan.arrays}
         set_once("arrays", Matrices(crossbars | {matrix: Matrix(core, matrix) for matrix in plan.digital}))
+        if (shift := getattr(algorithm, "zero_shift", None)) is not None:
+            self.arrays[plan.gradient.target].zero_shift(shift)
+
+    def _plan(self, stage: int) -> Plan:
+        facts = TileFacts(d_out=self.d_out, d_in=self.d_in, device=self.device, stage=stage)
+        plan = self.algorithm.plan(facts)
+        if not isinstance(plan, Plan):
+            raise TypeError(f"{type(self.algorithm).__name__}.plan must give a Plan, got {plan!r}")
+        return plan
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name!r} cannot be assigned: the settings of a tile are fixed once it is built")
@@ -335,8 +379,124 @@ class Tile:
         1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them. ``lr`` is any
         number whose rates float32 can hold, a negative one turns the update round. ValueError for vectors that are not
         finite or of another shape, or none; nothing is changed then.
+
+        An algorithm that has a method ``step(tile, x, d, lr)`` decides in Python what happens instead, with the verbs
+        :meth:`follow_plan`, :meth:`accumulate` and :meth:`write`, and everything else that a tile can do. It is given
+        arrays ``[batch, d_in]`` and ``[batch, d_out]``.
         """
-        self._core.update(_rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr))
+        rows, errors, rate = _rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr)
+        step = getattr(self.algorithm, "step", None)
+        # Algorithms with a buffer have a field of that name.
+        if callable(step):
+            self._core.check_update(rows, errors, rate)
+            step(self, rows, errors, rate)
+        else:
+            self._core.update(rows, errors, rate)
+
+    def follow_plan(self, x: ArrayLike, d: ArrayLike, lr: float) -> None:
+        """What the plan of the algorithm does with a mini-batch: its gradient, and the transfers that are due.
+
+        :meth:`update` does that too, unless the algorithm has a ``step`` of its own, which calls this.
+        """
+        self._core.update(_rows("x", x)[0], _rows("d", d)[0], as_float("lr", lr))
+
+    def accumulate(
+        self,
+        into: str,
+        source: str | Term | Sequence[Term],
+        *,
+        gain: float = 1.0,
+        keep: float = 1.0,
+        lines: Sequence[int] | None = None,
+        axis: Literal["columns", "rows"] = "columns",
+        io: IO | None = None,
+    ) -> None:
+        """``into <- keep * into + gain * sum(source)``, line by line: the step :class:`~ohmgrad.algorithms.Accumulate`.
+
+        ``source`` is a matrix or a sum of terms; arrays are read through ``io`` (None: the tile's), and an array that
+        is the goal is programmed. ``lines``: columns or rows by ``axis``, each once; None: all. ValueError for names,
+        lines or numbers that do not fit; nothing is changed then.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, algorithm=og.TikiTakaV2())
+        >>> tile.arrays["fast"].weights = [[0.5, 0.25]]
+        >>> tile.accumulate("hidden", "fast", gain=0.5, lines=[0])
+        >>> tile.arrays["hidden"].weights
+        array([[0.25, 0.  ]], dtype=float32)
+        """
+        step = Accumulate(into=into, source=_terms(source), gain=Rate(gain), keep=keep)
+        self._event(step, lines, axis, io)
+
+    def write(
+        self,
+        target: str,
+        source: str | Term | Sequence[Term],
+        *,
+        rate: float = 1.0,
+        unit: float = 1.0,
+        threshold: Threshold | None = None,
+        deadband: float = 0.0,
+        pulses: PulseTrain | None = None,
+        lines: Sequence[int] | None = None,
+        axis: Literal["columns", "rows"] = "columns",
+        io: IO | None = None,
+    ) -> None:
+        """``target <- target + rate * u``, ``u = sum(source) / unit``, line by line.
+
+        The step :class:`~ohmgrad.algorithms.Write`: onto an array in ``pulses`` (None: the tile's), on a digital matrix
+        exactly. All else as in :meth:`accumulate`.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, algorithm=og.TikiTakaV2(), device=og.devices.ConstantStep(dw_min=0.25))
+        >>> tile.arrays["hidden"].weights = [[0.625, -0.125]]
+        >>> tile.write("slow", "hidden", unit=0.25, rate=0.25, threshold=og.algorithms.Threshold(cap=2, forget=False))
+        >>> tile.weights, tile.arrays["hidden"].weights
+        (array([[0.5, 0. ]], dtype=float32), array([[ 0.125, -0.125]], dtype=float32))
+        """
+        step = Write(
+            target=target,
+            source=_terms(source),
+            rate=Rate(rate),
+            unit=unit,
+            threshold=threshold,
+            deadband=deadband,
+            pulses=pulses,
+        )
+        self._event(step, lines, axis, io)
+
+    def _event(self, step: Accumulate | Write, lines: Sequence[int] | None, axis: Any, io: IO | None) -> None:
+        transfer = Transfer(every=Every(1), steps=(step,), axis=axis, io=None if io is None else _of_kind(IO, "io", io))
+        count = self.d_out if axis == "rows" else self.d_in
+        chosen = list(range(count)) if lines is None else [as_int("lines", line) for line in lines]
+        if any(line < 0 for line in chosen):
+            raise ValueError(f"lines must be from 0 to {count - 1}, got {min(chosen)}")
+        self._core.event(describe_transfer(transfer, self.io, self.pulses), chosen, 1.0)
+
+    @property
+    def stage(self) -> int:
+        """The stage of the algorithm, 0 unless :meth:`end_epoch` moved it on."""
+        return self._stage
+
+    def end_epoch(self, losses: Sequence[float]) -> None:
+        """Tell the algorithm the training losses of all epochs so far; one that has stages may begin the next one.
+
+        :func:`ohmgrad.fit` does this. Only an algorithm with a method ``end_of_epoch(stage, losses)`` takes notice.
+
+        >>> import ohmgrad as og
+        >>> tile = og.Tile(1, 2, algorithm=og.MultiTileResidualLearning())
+        >>> tile.end_epoch([2.0, 1.0]), tile.end_epoch([2.0, 1.0, 1.5])
+        (None, None)
+        >>> tile.stage
+        1
+        """
+        if (hook := getattr(self.algorithm, "end_of_epoch", None)) is not None:
+            stage = hook(self._stage, [as_float("losses", loss) for loss in losses])
+            self._begin(as_int("what end_of_epoch gives", stage))
+
+    def _begin(self, stage: int) -> None:
+        if stage != self._stage:
+            self._core.set_plan(describe(self._plan(stage), self.io, self.pulses))
+            object.__setattr__(self, "_stage", stage)
 
     def end_batch(self) -> None:
         """The end of a mini-batch: diffusion, then decay, of cells that have them (``diffusion``, ``lifetime``).
@@ -496,7 +656,8 @@ class Tile:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything needed to go on bit for bit, as arrays by name; :meth:`config` has the settings."""
-        return self._core.state()
+        staged = {"stage": np.array([self._stage], np.uint64)} if hasattr(self.algorithm, "end_of_epoch") else {}
+        return self._core.state() | staged
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on where the tile that gave ``state`` was; it must have had the same arrays and the same shape.
@@ -510,7 +671,25 @@ class Tile:
         >>> bool((other.weights == tile.weights).all())
         True
         """
-        self._core.load_state(dict(state))
+        rest, before = dict(state), self._stage
+        if hasattr(self.algorithm, "end_of_epoch"):
+            stage = np.asarray(rest.pop("stage", None))
+            if stage.shape != (1,) or stage.dtype.kind not in "iu":
+                raise ValueError(f"state.stage is {stage}, allowed: one count")
+            self._begin(int(stage[0]))
+        try:
+            self._core.load_state(rest)
+        except BaseException:
+            self._begin(before)
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in _SETTINGS} | {"seed": self.seeds}
+        return {"settings": settings, "state": self.state_dict()}
+
+    def __setstate__(self, pickled: Mapping[str, Any]) -> None:
+        self.__init__(**pickled["settings"])  # type: ignore[misc]
+        self.load_state_dict(pickled["state"])
 
     def __copy__(self) -> Tile:
         """A tile of its own: two tiles never share cells."""
@@ -547,6 +726,18 @@ def _size(name: str, value: object) -> int:
     return size
 
 
+_SETTINGS = "d_out", "d_in", "device", "algorithm", "io", "pulses", "backward_io", "count_pulses", "name"
+
+
+def _terms(source: str | Term | Sequence[Term]) -> tuple[Term, ...]:
+    if isinstance(source, str):
+        return (Term(source),)
+    terms = (source,) if isinstance(source, Term) else tuple(source)
+    for term in terms:
+        _of_kind(Term, "source", term)
+    return terms
+
+
 def _of_kind(kind: type[Any], name: str, value: object) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
@@ -563,14 +754,20 @@ def _columns(columns: Sequence[int] | None, d_in: int) -> list[int]:
     return chosen
 
 
+def _checked(device: object) -> Device | Cell | dict[str, Device | Cell]:
+    if not isinstance(device, Mapping):
+        return _device("device", device)
+    return {name: _device(f"device[{name!r}]", cells) for name, cells in device.items()}
+
+
 def _per_array(
     device: Device | Cell | Mapping[str, Device | Cell], arrays: tuple[str, ...]
 ) -> dict[str, Device | Cell]:
     if not isinstance(device, Mapping):
-        return {array: _device("device", device) for array in arrays}
+        return dict.fromkeys(arrays, device)
     if set(device) != set(arrays):
         raise ValueError(f"device names the arrays {sorted(device)}, the algorithm has {sorted(arrays)}")
-    return {array: _device(f"device[{array!r}]", device[array]) for array in arrays}
+    return {array: device[array] for array in arrays}
 
 
 def _device(name: str, value: object) -> Device | Cell:

@@ -16,38 +16,62 @@ array([0., 0.], dtype=float32)
 ``algorithms.register`` (a decorator) lets a checkpoint name it.
 """
 
+from .agad import AGAD
 from .analog_sgd import AnalogSGD
 from .base import (
+    Accumulate,
     Algorithm,
+    Chopper,
     Every,
     Gradient,
     Plan,
     Rate,
     Term,
-    TileShape,
+    Threshold,
+    TileFacts,
     Transfer,
     Write,
     algorithms,
     describe,
+    describe_transfer,
 )
+from .chopped_tiki_taka_v2 import ChoppedTikiTakaV2
 from .digital_sgd import DigitalSGD
+from .erider import ERIDER
+from .fast_slow import FastSlow
+from .mixed_precision import MixedPrecision
+from .multi_tile_residual_learning import MultiTileResidualLearning
 from .residual_learning import ResidualLearning
+from .residual_learning_v2 import ResidualLearningV2
 from .tiki_taka import TikiTaka
+from .tiki_taka_v2 import TikiTakaV2
 
 __all__ = [
+    "AGAD",
+    "ERIDER",
+    "Accumulate",
     "Algorithm",
     "AnalogSGD",
+    "ChoppedTikiTakaV2",
+    "Chopper",
     "DigitalSGD",
     "Every",
+    "FastSlow",
     "Gradient",
+    "MixedPrecision",
+    "MultiTileResidualLearning",
     "Plan",
     "Rate",
     "ResidualLearning",
+    "ResidualLearningV2",
     "Term",
+    "Threshold",
     "TikiTaka",
-    "TileShape",
+    "TikiTakaV2",
+    "TileFacts",
     "Transfer",
     "Write",
     "algorithms",
     "describe",
+    "describe_transfer",
 ]

@@ -4,7 +4,8 @@
 
 T. Gokmen, Y. Vlasov, "Acceleration of deep neural network training with resistive cross-point devices", Front.
 Neurosci. 10:333 (2016); the equation is the mean over the pulses, arXiv 2406.12774. Where the response of the device
-is not symmetric, the term with G pulls the weight to the symmetric point. It has no parameters: see the tile's pulses.
+is not symmetric, the term with G pulls the weight to the symmetric point. Digital storage: none; nothing is read or
+written but the gradient.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._record import Record
-from .base import Gradient, Plan, Rate, Term, TileShape, algorithms
+from ..calibration import ZeroShift
+from .base import Gradient, Plan, Rate, Term, TileFacts, algorithms
+from .fast_slow import require_kind
 
 
 @algorithms.register
@@ -20,13 +23,21 @@ from .base import Gradient, Plan, Rate, Term, TileShape, algorithms
 class AnalogSGD(Record):
     """Pulsed stochastic gradient descent on one array named ``weight``.
 
+    - ``zero_shift``: how the array is calibrated when the tile is built, see :class:`ZeroShift`; None: not at all.
+
     >>> import ohmgrad as og
     >>> tile = og.Tile(1, 2, algorithm=og.AnalogSGD())
     >>> list(tile.arrays)
     ['weight']
     """
 
-    def plan(self, tile: TileShape) -> Plan:
+    zero_shift: ZeroShift | None = None
+
+    def __post_init__(self) -> None:
+        Record.__post_init__(self)
+        require_kind(ZeroShift, "zero_shift", self.zero_shift)
+
+    def plan(self, tile: TileFacts) -> Plan:
         """One array, pulses of the gradient on it."""
         gradient = Gradient(target="weight", rate=Rate(1.0, scaled=True))
         return Plan(arrays=("weight",), weight=(Term("weight"),), gradient=gradient)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._record import Record
-from .base import Gradient, Plan, Rate, Term, TileShape, algorithms
+from .base import Gradient, Plan, Rate, Term, TileFacts, algorithms
 
 
 @algorithms.register
@@ -26,7 +26,7 @@ class DigitalSGD(Record):
     array([[-0.5, -1. ]], dtype=float32)
     """
 
-    def plan(self, tile: TileShape) -> Plan:
+    def plan(self, tile: TileFacts) -> Plan:
         """One digital matrix, the exact gradient on it."""
         gradient = Gradient(target="weight", rate=Rate(1.0, scaled=True))
         return Plan(digital=("weight",), weight=(Term("weight"),), gradient=gradient)

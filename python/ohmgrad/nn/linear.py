@@ -179,6 +179,11 @@ class Linear(Layer):
         return self._built.tiles
 
     @property
+    def all_tiles(self) -> tuple[Tile, ...]:
+        """The same one after the other, row by row."""
+        return tuple(tile for row in self.tiles for tile in row)
+
+    @property
     def tile(self) -> Tile:
         """The layer's crossbar, if it is a single one; else `RuntimeError`."""
         if not self._built.single:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..devices import Cell, Device
 from ..io import IO
 from ..pulses import PulseTrain
 from ..seeds import Seeds, as_seeds
+from ..summary import Summary, summarise
 from .activations import LogSoftmax, ReLU, Sigmoid, Tanh
 from .base import Defaults, Layer
 from .linear import Linear
@@ -153,6 +154,31 @@ class Sequential:
         # From the top: what a layer refuses shows there first, and then nothing has changed below.
         for layer in reversed(self._linear.values()):
             layer.update(lr)
+
+    def end_epoch(self, losses: Sequence[float]) -> None:
+        """Tell all tiles the training losses of the epochs so far, see :meth:`ohmgrad.Tile.end_epoch`."""
+        for layer in self._linear.values():
+            for tile in layer.all_tiles:
+                tile.end_epoch(losses)
+
+    def summary(self, batch_size: int = 1) -> Summary:
+        """Shape, arrays, digital memory, reads and writes per sample of every tile, in mini-batches of ``batch_size``.
+
+        Its text is a table; `ValueError` unless ``batch_size`` >= 1, `RuntimeError` for a network without weights.
+
+        >>> import ohmgrad as og
+        >>> network = og.nn.Sequential(og.nn.Linear(64, 32), og.nn.Tanh(), og.nn.Linear(32, 10, digital=True))
+        >>> model = network.on(og.devices.SoftBounds(dw_min=0.01), algorithm=og.AnalogSGD())
+        >>> print(model.summary())
+        tile  shape    algorithm   arrays                          digital  bytes  reads  writes
+        0     32 x 64  AnalogSGD   weight (SoftBounds, 200 states)  -       0      0      0
+        2     10 x 32  DigitalSGD  -                               weight   1280   0      0
+        >>> facts = network.on(algorithm=og.AGAD(transfer_every=2)).summary().tiles[0]
+        >>> facts.digital, facts.reads_per_sample
+        (('hidden', 'mean', 'reference'), 0.5)
+        """
+        tiles = (tile for layer in self._linear.values() for tile in layer.all_tiles)
+        return Summary(tuple(summarise(tile, batch_size) for tile in tiles))
 
     def train_step(
         self, x: NDArray[np.float32], target: NDArray[Any], loss: Loss, lr: float

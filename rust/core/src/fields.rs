@@ -70,6 +70,15 @@ impl Fields {
         }
     }
 
+    /// A number in `range` that `f32` can hold, or nothing.
+    pub fn optional_real(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Result<Option<f64>> {
+        match self.take(name).unwrap_or(Value::None) {
+            Value::None => Ok(None),
+            Value::Real(v) if (v as f32).is_finite() && range.contains(&v) => Ok(Some(v)),
+            other => self.fail(name, &other, &format!("None, or {}", describe(&range))),
+        }
+    }
+
     /// A whole number in `range`, or `default`.
     pub fn whole(&mut self, name: &'static str, default: usize, range: RangeInclusive<usize>) -> Result<usize> {
         let value = self.take(name).unwrap_or(Value::Real(default as f64));
@@ -115,6 +124,15 @@ impl Fields {
         match self.take(name) {
             Some(Value::List(list)) => Ok(list),
             other => self.fail(name, &other.unwrap_or(Value::None), "a list"),
+        }
+    }
+
+    /// A list, empty where there is none.
+    pub fn list_or_none(&mut self, name: &'static str) -> Result<Vec<Value>> {
+        match self.take(name).unwrap_or(Value::None) {
+            Value::None => Ok(Vec::new()),
+            Value::List(list) => Ok(list),
+            other => self.fail(name, &other, "None, or a list"),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::simd::Isa;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Worker threads and the counters that show what they did.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Pool {
     workers: Option<rayon_core::ThreadPool>,
     threads: usize,
     split_threshold: AtomicUsize,
+    share: AtomicUsize,
+    cut_everywhere: AtomicBool,
     rows: Vec<AtomicU64>,
 }
 
@@ -39,6 +41,8 @@ impl Pool {
             workers,
             threads,
             split_threshold: AtomicUsize::new(SPLIT_THRESHOLD),
+            share: AtomicUsize::new(0),
+            cut_everywhere: AtomicBool::new(false),
             rows: (0..threads).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -58,9 +62,26 @@ impl Pool {
         self.split_threshold.store(work, Ordering::Relaxed);
     }
 
+    /// Work is given out in chunks of so many rows; 0: as is good. The results do not depend on it, which tests show.
+    pub fn set_share(&self, rows: usize) {
+        self.share.store(rows, Ordering::Relaxed);
+    }
+
+    /// Updates are cut after every vector. The results do not depend on it, which tests show.
+    pub fn set_cut_everywhere(&self, cut: bool) {
+        self.cut_everywhere.store(cut, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cuts_everywhere(&self) -> bool {
+        self.cut_everywhere.load(Ordering::Relaxed)
+    }
+
     /// A good number of rows per chunk: four chunks per worker.
     pub(crate) fn share(&self, rows: usize) -> usize {
-        rows.div_ceil(4 * self.threads).max(1)
+        match self.share.load(Ordering::Relaxed) {
+            0 => rows.div_ceil(4 * self.threads).max(1),
+            share => share,
+        }
     }
 
     /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.

@@ -83,6 +83,22 @@ pub(crate) enum Use {
     Select = 27,
     /// Whether a line is reset: then transfer, event, line; counters (0, 0).
     ResetLine = 28,
+    /// Whether a chopper flips: then transfer, event; counters (line, 0), (0, 0) where all lines flip together.
+    Chop = 29,
+    /// Whether it flips crossing lines: then transfer, pass; counters (line, 0).
+    ChopCross = 30,
+    /// Rounding of the inputs of a digital gradient to levels: then vector; counters (line, 0).
+    BinX = 31,
+    /// The same of its errors.
+    BinD = 32,
+    /// Write noise of cells that a step programs: then transfer, event, line, step, row; counters (column, 0).
+    Copy = 33,
+    /// The same of those that a chopper latches: then transfer, event, line, row; counters (column, 0).
+    Latch = 34,
+    /// Direction of a pulse of a zero-shift: then operation, cycle, row; counters (column, 0).
+    Shift = 35,
+    /// Read-outs of a zero-shift: then operation, cycle, column.
+    ShiftRead = 36,
 }
 
 /// The finaliser of splitmix64 (Stafford's variant 13).

@@ -9,7 +9,7 @@ use ohmgrad_core::mvm::Io;
 use ohmgrad_core::ops::{self, Activation};
 use ohmgrad_core::pulse::PulseTrain;
 use ohmgrad_core::rng::{self, Key, Kind};
-use ohmgrad_core::tile::check_device;
+use ohmgrad_core::tile;
 use ohmgrad_core::{error::Error, math};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -26,7 +26,7 @@ fn pulse_train(settings: &Bound<'_, PyAny>) -> PyResult<PulseTrain> {
 /// Refuses settings that make no device and no cell of several.
 #[pyfunction]
 pub fn validate_device(settings: &Bound<'_, PyAny>) -> PyResult<()> {
-    check_device(setting("device", settings)?).map_err(value_error)
+    tile::check_device(setting("device", settings)?).map_err(value_error)
 }
 
 /// Refuses settings that make no periphery.
@@ -70,6 +70,12 @@ pub fn device_facts<'py>(py: Python<'py>, settings: &Bound<'py, PyAny>) -> PyRes
     facts.set_item("w_max", device.bounds().0)?;
     facts.set_item("w_min", device.bounds().1)?;
     Ok(facts)
+}
+
+/// Granularity and number of states of a device or a cell of several.
+#[pyfunction]
+pub fn cell_facts(settings: &Bound<'_, PyAny>) -> PyResult<(f64, f64)> {
+    tile::cell_facts(setting("device", settings)?).map_err(value_error)
 }
 
 /// Number of slots, amplification of the error lines and of the input lines.

@@ -70,6 +70,16 @@ pub fn set_split_threshold(work: usize) -> PyResult<()> {
     Ok(())
 }
 
+/// How updates are divided: in chunks of so many rows (0: as is good), and with a cut after every vector. The results do not depend on it.
+#[pyfunction]
+#[pyo3(signature = (rows = 0, cut_everywhere = false))]
+pub fn set_division(rows: usize, cut_everywhere: bool) -> PyResult<()> {
+    let pool = pool()?;
+    pool.set_share(rows);
+    pool.set_cut_everywhere(cut_everywhere);
+    Ok(())
+}
+
 /// Version, stream version, instruction set that executes, sets this processor has, threads, processors.
 #[pyfunction]
 pub fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

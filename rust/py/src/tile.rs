@@ -6,7 +6,7 @@ use numpy::{PyArray1, PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
 use ohmgrad_core::error::{Error, Result};
 use ohmgrad_core::fields::Value;
 use ohmgrad_core::pool::Pool;
-use ohmgrad_core::tile::{self, MAX_VECTORS, State, TileSettings};
+use ohmgrad_core::tile::{self, MAX_VECTORS, State, TileSettings, ZeroShift};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -129,6 +129,21 @@ impl Tile {
         let (x, d) = (matrix("x", x)?, matrix("d", d)?);
         let (x, d) = (Self::vectors("x", &x, self.d_in)?, Self::vectors("d", &d, self.d_out)?);
         self.with(py, |tile, _| tile.check_update(x, d, lr))
+    }
+
+    fn set_plan(&self, py: Python<'_>, plan: &Bound<'_, PyAny>) -> PyResult<()> {
+        let plan = setting("plan", plan)?;
+        self.with(py, |tile, _| tile.set_plan(plan))
+    }
+
+    fn event(&self, py: Python<'_>, transfer: &Bound<'_, PyAny>, lines: Vec<usize>, lr: f64) -> PyResult<()> {
+        let transfer = setting("transfer", transfer)?;
+        self.with(py, |tile, pool| tile.event(pool, transfer, &lines, lr))
+    }
+
+    fn zero_shift(&self, py: Python<'_>, array: &str, shift: &Bound<'_, PyAny>) -> PyResult<()> {
+        let shift = setting("zero_shift", shift).and_then(|shift| ZeroShift::new(shift).map_err(value_error))?;
+        self.with(py, |tile, pool| tile.zero_shift(pool, array, &shift))
     }
 
     fn end_batch(&self, py: Python<'_>) -> PyResult<()> {

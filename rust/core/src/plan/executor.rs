@@ -1,35 +1,20 @@
 //! Runs a mini-batch of a plan.
 //!
-//! The list of events (after which vector, which lines) follows from the counters alone. Between two events the gradient's pulses run row block by
-//! row block; an event is a cut: all its lines are read, the largest value to write is found, then all are written. Ordinals of pulses are carried
+//! The gradient's pulses run over the whole call row by row. What an event reads of the gradient's array meanwhile is noted by the kernel on its way, when
+//! the cells are where the event finds them; the events follow in their order. The call is cut, and the gradient waits for the event, only where an
+//! event changes what the gradient works on, needs more of it than its own lines, or where updates have no trains. Ordinals of pulses are carried
 //! over cuts, so where a call is cut leaves no trace.
 
-use super::{Axis, Every, Place, Plan, Term, Transfer};
-use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
+use super::event::Occasion;
+use super::schedule::{Counters, Event, Turn, What};
+use super::{Axis, Place, Plan, Transfer};
 use crate::pool::Machine;
-use crate::pulse::{Job, Keys, PulseTrain, Route, Tally, exact, update};
+use crate::pulse::{Job, Keys, Note, Notes, PulseTrain, Route, Span, Tally, exact, update};
 use crate::rng::{Key, Use};
 use crate::tile::array::Array;
-use crate::tile::crossbar::Lines;
+use crate::tile::crossbar::Moment;
+use crate::tile::digital::Digital;
 use std::ops::Range;
-
-/// Counters that decide about events.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) vectors: u64,
-    pub(crate) batches: u64,
-    pub(crate) transfers: Vec<TransferCounters>,
-}
-
-/// Where a transfer stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TransferCounters {
-    /// The next line.
-    pub(crate) pointer: u64,
-    pub(crate) events: u64,
-    /// Vectors since the last event (periods that are parts of a batch).
-    pub(crate) since: u64,
-}
 
 /// What an update works on.
 pub(crate) struct Executor<'a> {
@@ -39,318 +24,250 @@ pub(crate) struct Executor<'a> {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) arrays: &'a mut [Array],
-    pub(crate) digital: &'a mut [Vec<f32>],
+    pub(crate) digital: &'a mut [Digital],
     pub(crate) counters: &'a mut Counters,
     pub(crate) lr: f64,
     /// The run stream of the tile.
     pub(crate) run: Key,
-    /// Vectors that this tile had seen before the call.
-    pub(crate) first_vector: u64,
-}
-
-/// What happens between two vectors.
-struct Event {
-    /// Vectors of the call done before it.
-    after: usize,
-    what: What,
-    number: u64,
-}
-
-enum What {
-    /// A transfer, the first line it reads, and how many.
-    Transfer(usize, usize, usize),
-    /// The refresh of an array of one-sided cells.
-    Refresh(usize),
+    /// To whose streams the noise of the pulses belongs.
+    pub(crate) moment: Moment,
 }
 
 /// A tally for each crossbar of each array that needs one.
-type Tallies = Vec<Vec<Option<Tally>>>;
+pub(super) type Tallies = Vec<Vec<Option<Tally>>>;
 
-impl Executor<'_> {
-    /// One mini-batch: `x` is `[m][columns]`, `d` is `[m][rows]`.
-    pub(crate) fn update(&mut self, x: &[f32], d: &[f32]) {
-        let m = x.len() / self.columns;
-        let events = self.schedule(m);
-        let runs = self.runs(&events, m);
-        let mut tallies = self.tallies(&events, &runs);
-        let mut events = events.iter().peekable();
-        for run in runs {
-            self.gradient(x, d, run.clone(), &mut tallies);
-            while let Some(event) = events.next_if(|event| event.after == run.end) {
-                match &event.what {
-                    What::Transfer(index, start, reads) => {
-                        let lines: Vec<usize> = self.lines_read(*index, *start, *reads).collect();
-                        self.transfer(*index, event.number, &lines, &mut tallies);
-                    }
-                    What::Refresh(array) => self.arrays[*array].refresh(event.number),
-                }
-            }
-        }
-        for (array, tallies) in self.arrays.iter_mut().zip(tallies) {
-            array.close(tallies, self.first_vector);
-        }
-    }
-
-    /// The call cut into runs of vectors: at its events, and where the trains of a longer run would take too much memory.
-    fn runs(&self, events: &[Event], m: usize) -> Vec<Range<usize>> {
-        let longest = (MAX_WORDS / self.pulses.words(self.rows + self.columns).max(1)).max(1);
-        let mut runs = Vec::new();
-        let mut start = 0;
-        for end in events.iter().map(|event| event.after).chain([m]) {
-            while start < end {
-                let stop = end.min(start + longest);
-                runs.push(start..stop);
-                start = stop;
-            }
-        }
-        runs
-    }
-
-    /// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0.
-    fn tallies(&mut self, events: &[Event], runs: &[Range<usize>]) -> Tallies {
-        let several = |array: usize| {
-            let gradient = if self.plan.gradient.target == Place::Array(array) { runs.len() } else { 0 };
-            // Lines that were written: columns, then rows.
-            let mut written = [vec![false; self.columns], vec![false; self.rows]];
-            let mut again = false;
-            for event in events {
-                if let What::Transfer(index, start, reads) = event.what {
-                    let transfer = &self.plan.transfers[index];
-                    for _ in transfer.steps.iter().filter(|step| step.target == array) {
-                        let written = &mut written[usize::from(transfer.axis == Axis::Rows)];
-                        self.lines_read(index, start, reads).for_each(|line| again |= std::mem::replace(&mut written[line], true));
-                    }
-                }
-            }
-            let [columns, rows] = written.map(|lines| lines.contains(&true));
-            gradient + usize::from(columns || rows) + usize::from(again || (columns && rows)) > 1
-        };
-        let several: Vec<bool> = (0..self.arrays.len()).map(several).collect();
-        self.arrays.iter_mut().zip(several).map(|(array, several)| array.tallies(several)).collect()
-    }
-
-    /// The lines of transfer `index`.
-    fn all_lines(&self, index: usize) -> usize {
-        if self.plan.transfers[index].axis == Axis::Columns { self.columns } else { self.rows }
-    }
-
-    /// So many lines from `start` on; after the last one comes the first.
-    fn lines_read(&self, index: usize, start: usize, reads: usize) -> impl Iterator<Item = usize> + use<> {
-        let all = self.all_lines(index);
-        (0..reads).map(move |r| (start + r) % all)
-    }
-
-    /// The events of the next `m` vectors; counters move on.
-    fn schedule(&mut self, m: usize) -> Vec<Event> {
-        let mut events = Vec::new();
-        for vector in 0..m {
-            self.counters.vectors += 1;
-            for (index, transfer) in self.plan.transfers.iter().enumerate() {
-                let all = self.all_lines(index);
-                let counters = &mut self.counters.transfers[index];
-                let due = match transfer.every {
-                    Every::Vectors(period) => self.counters.vectors.is_multiple_of(period),
-                    Every::Batches(period) => vector == m - 1 && (self.counters.batches + 1).is_multiple_of(period),
-                    Every::PartOfBatch(part) => {
-                        counters.since += 1;
-                        let due = counters.since >= part_of_batch(part, m);
-                        if due {
-                            counters.since = 0;
-                        }
-                        due
-                    }
-                };
-                if !due {
-                    continue;
-                }
-                let reads = if transfer.reads == 0 { all } else { transfer.reads };
-                let start = if transfer.random {
-                    let word = self.run.of(Use::Select).child(index as u64).child(counters.events).word(0, 0);
-                    ((u64::from(word) * all as u64) >> 32) as usize
-                } else {
-                    counters.pointer as usize
-                };
-                events.push(Event { after: vector + 1, what: What::Transfer(index, start, reads), number: counters.events });
-                counters.pointer = ((start + reads) % all) as u64;
-                counters.events += 1;
-            }
-            for (index, array) in self.arrays.iter().enumerate() {
-                if let Some(refresh) = array.refresh
-                    && self.counters.vectors.is_multiple_of(refresh.every)
-                {
-                    let number = self.counters.vectors / refresh.every;
-                    events.push(Event { after: vector + 1, what: What::Refresh(index), number });
-                }
-            }
-        }
-        self.counters.batches += 1;
-        events
-    }
+/// A part of a call between two cuts.
+struct Run {
+    vectors: Range<usize>,
+    /// What the events within it read of the gradient's array.
+    notes: Vec<Note>,
 }
 
-/// `ceil(part m)`, not misled by the rounding of a decimal: 0.07 of 100 are 7.
-fn part_of_batch(part: f64, m: usize) -> u64 {
-    (part * m as f64 * (1.0 - 1e-12)).ceil() as u64
-}
+/// The index of events apart from updates, beyond all transfers of plans.
+const APART: usize = 1 << 32;
 
 /// Trains of a run take at most this many words, 256 MiB.
 const MAX_WORDS: usize = 1 << 26;
 
 impl Executor<'_> {
-    /// `target -= rate d x^T` for a run of vectors.
-    fn gradient(&mut self, x: &[f32], d: &[f32], run: Range<usize>, tallies: &mut Tallies) {
-        let first = self.first_vector + run.start as u64;
+    /// One mini-batch: `x` is `[m][columns]`, `d` is `[m][rows]`.
+    pub(crate) fn update(&mut self, x: &[f32], d: &[f32]) {
+        let m = x.len() / self.columns;
+        let first_vector = self.counters.vectors;
+        let schedule = self.schedule(x, d);
+        let runs = self.runs(&schedule.events, m);
+        let events = schedule.events.iter().filter_map(|event| match &event.what {
+            What::Transfer(index, turns) => Some((&self.plan.transfers[*index], turns.as_slice())),
+            What::Refresh(_) => None,
+        });
+        let mut tallies = tallies(self.arrays, &events.collect::<Vec<_>>(), |array| match self.plan.gradient.target {
+            Place::Array(target) if target == array => runs.len(),
+            _ => 0,
+        });
+        let mut events = schedule.events.iter().peekable();
+        let [x, d] = schedule.inputs.as_ref().map_or([x, d], |[x, d]| [x, d]);
+        for Run { vectors, notes } in runs {
+            let notes = self.gradient([x, d], &schedule.rates, vectors.clone(), first_vector, &notes, &mut tallies);
+            let mut noted = 0;
+            while let Some(event) = events.next_if(|event| event.after <= vectors.end) {
+                match &event.what {
+                    What::Transfer(index, turns) => {
+                        let transfer = &self.plan.transfers[*index];
+                        let here = (event.after < vectors.end && self.reads_target(transfer)).then_some((notes.as_slice(), noted));
+                        noted += if here.is_some() { turns.len() } else { 0 };
+                        let Event { number, rho, .. } = *event;
+                        let occasion = Occasion { transfer, index: *index, number, rho, turns, crosses: &schedule.crosses };
+                        self.transfer(occasion, here, &mut tallies);
+                    }
+                    What::Refresh(array) => self.arrays[*array].refresh(event.number),
+                }
+            }
+        }
+        self.close(tallies);
+    }
+
+    /// An event apart from updates, of a transfer that is none of the plan: the lines `turns` are read and the steps run.
+    pub(crate) fn event(&mut self, transfer: &Transfer, lines: &[usize]) {
+        let Moment::Operation(number) = self.moment else { return };
+        let owner = self.plan.chopper().map_or(Axis::Columns, |(owner, _)| self.plan.transfers[owner].axis);
+        let [rows, columns] = self.counters.signs.by_axis(owner);
+        let [own, crossing] = if transfer.axis == Axis::Columns { [columns, rows] } else { [rows, columns] };
+        let sign = |line: usize| own.get(line).copied().unwrap_or(1.0);
+        let turn = |line: &usize| Turn { line: *line, pass: 0, sign: sign(*line), cross: 0, flips: false };
+        let turns: Vec<Turn> = lines.iter().map(turn).collect();
+        let crosses = [crossing.to_vec()];
+        let mut tallies = tallies(self.arrays, &[(transfer, &turns)], |_| 0);
+        let occasion = Occasion { transfer, index: APART, number, rho: 1.0, turns: &turns, crosses: &crosses };
+        self.transfer(occasion, None, &mut tallies);
+        self.close(tallies);
+    }
+
+    /// The end of a call or an operation.
+    fn close(&mut self, tallies: Tallies) {
+        for (array, tallies) in self.arrays.iter_mut().zip(tallies) {
+            array.close(tallies, self.moment);
+        }
+    }
+
+    /// The call cut into runs: where events must be waited for, where their notes would outgrow the array, and where trains would take too much memory.
+    fn runs(&self, events: &[Event], m: usize) -> Vec<Run> {
+        let longest = (MAX_WORDS / self.pulses.words(self.rows + self.columns).max(1)).max(1);
+        let mut runs = Vec::new();
+        let mut run = Run { vectors: 0..m, notes: Vec::new() };
+        let mut cells = 0;
+        let mut events = events.iter().peekable();
+        for after in 1..m {
+            let mut cut = after - run.vectors.start == longest || (self.machine.pool.cuts_everywhere() && !self.pulses.sums());
+            let mut notes = Vec::new();
+            while let Some(event) = events.next_if(|event| event.after == after) {
+                notes.extend(self.notes_of(event).into_iter().flatten());
+                cut |= self.waits(event);
+            }
+            cells += notes.iter().map(|note| note.rows.len * note.columns.len).sum::<usize>();
+            if cut || cells > self.rows * self.columns {
+                let next = Run { vectors: after..m, notes: Vec::new() };
+                run.vectors.end = after;
+                runs.push(std::mem::replace(&mut run, next));
+                cells = 0;
+            } else {
+                run.notes.extend(notes);
+            }
+        }
+        runs.push(run);
+        runs
+    }
+
+    /// Whether the gradient has to wait for an event.
+    fn waits(&self, event: &Event) -> bool {
+        let target = self.plan.gradient.target;
+        match &event.what {
+            What::Refresh(array) => target == Place::Array(*array),
+            What::Transfer(index, _) => {
+                let transfer = &self.plan.transfers[*index];
+                let whole = self.reads_target(transfer) && (transfer.io.needs_whole_row() || !self.pulses.has_trains());
+                whole || transfer.reads_digital(target) || transfer.changes(target)
+            }
+        }
+    }
+
+    /// What an event reads of the gradient's array, line by line; nothing if it reads none of it.
+    fn notes_of(&self, event: &Event) -> Option<Vec<Note>> {
+        let What::Transfer(index, turns) = &event.what else { return None };
+        let transfer = &self.plan.transfers[*index];
+        let note = |line: usize| {
+            let [rows, columns] = self.spans(transfer.axis, line);
+            Note { after: event.after, rows, columns }
+        };
+        self.reads_target(transfer).then(|| turns.iter().map(|turn| note(turn.line)).collect())
+    }
+
+    /// Whether a transfer reads the array that gets the gradient.
+    fn reads_target(&self, transfer: &Transfer) -> bool {
+        transfer.sources.iter().any(|source| self.plan.gradient.target == Place::Array(*source))
+    }
+
+    /// The lines of transfer `index`.
+    pub(super) fn all_lines(&self, index: usize) -> usize {
+        if self.plan.transfers[index].axis == Axis::Columns { self.columns } else { self.rows }
+    }
+
+    /// Rows and columns of a line.
+    pub(super) fn spans(&self, axis: Axis, line: usize) -> [Span; 2] {
+        match axis {
+            Axis::Columns => [Span { first: 0, len: self.rows }, Span { first: line, len: 1 }],
+            Axis::Rows => [Span { first: line, len: 1 }, Span { first: 0, len: self.columns }],
+        }
+    }
+
+    /// `target -= rate d x^T` for a run of vectors; gives what was noted of each crossbar of the target.
+    fn gradient(
+        &mut self,
+        [x, d]: [&[f32]; 2],
+        rates: &[f64],
+        run: Range<usize>,
+        first_vector: u64,
+        notes: &[Note],
+        tallies: &mut Tallies,
+    ) -> Vec<Notes> {
         let x = &x[run.start * self.columns..run.end * self.columns];
         let d = &d[run.start * self.rows..run.end * self.rows];
-        let rate = self.plan.gradient.rate.at(self.lr);
+        let rates = &rates[run.clone()];
         match self.plan.gradient.target {
-            Place::Digital(target) => exact::add(self.machine, &mut self.digital[target], x, d, self.columns, rate as f32),
+            Place::Digital(target) => {
+                exact::add(self.machine, self.digital[target].rows_mut(), x, d, self.columns, rates);
+                Vec::new()
+            }
             Place::Array(target) => {
-                let array = &self.arrays[target];
-                let (x_key, d_key) = (array.run.of(Use::TrainX), array.run.of(Use::TrainD));
-                let numbers: Vec<u64> = (first..first + run.len() as u64).collect();
+                let run_key = self.arrays[target].run;
+                let (x_key, d_key) = (run_key.of(Use::TrainX), run_key.of(Use::TrainD));
+                let numbers: Vec<u64> = run.clone().map(|b| first_vector.wrapping_add(b as u64)).collect();
                 let keys: Vec<Keys> = numbers.iter().map(|n| Keys { x: x_key.child(*n), d: d_key.child(*n) }).collect();
-                self.pulse(target, self.pulses, self.job(x, d, rate, &keys), &numbers, Use::TrainX, tallies);
+                let [rows, columns] = [self.rows, self.columns].map(|len| Span { first: 0, len });
+                let notes: Vec<Note> = notes.iter().map(|note| Note { after: note.after - run.start, ..*note }).collect();
+                let job = self.job(x, d, [rows, columns], rates, &keys);
+                self.pulse(target, self.pulses, job, &numbers, Use::TrainX, &notes, tallies)
             }
         }
     }
 
     /// A job for a whole array of which every crossbar will take its share.
-    fn job<'a>(&self, x: &'a [f32], d: &'a [f32], rate: f64, keys: &'a [Keys]) -> Job<'a> {
-        Job { x, d, rate, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both, column: None, row: None }
+    pub(super) fn job<'a>(&self, x: &'a [f32], d: &'a [f32], [rows, columns]: [Span; 2], rates: &'a [f64], keys: &'a [Keys]) -> Job<'a> {
+        Job { x, d, rows, columns, rates, share: 1.0, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both }
     }
 
     /// Rank-one updates of an array; `numbers` decide which device of a cell takes a vector.
-    fn pulse(&mut self, target: usize, pulses: &PulseTrain, job: Job, numbers: &[u64], purpose: Use, tallies: &mut Tallies) {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn pulse(
+        &mut self,
+        target: usize,
+        pulses: &PulseTrain,
+        job: Job,
+        numbers: &[u64],
+        purpose: Use,
+        notes: &[Note],
+        tallies: &mut Tallies,
+    ) -> Vec<Notes> {
         let array = &mut self.arrays[target];
         let granularity = array.granularity();
-        for ((crossbar, takes, route, seen), tally) in array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]) {
-            let noise = crossbar.pulse_key(self.first_vector);
+        let routes = array.routes(numbers, purpose).into_iter().zip(&mut tallies[target]);
+        let each = routes.map(|((crossbar, takes, route, seen), tally)| {
+            let noise = self.moment.pulses(crossbar.run);
             // Increments are of the weight; of pulses the granularity knows what is seen.
-            let rate = if pulses.increments() { (job.rate / seen).clamp(-f64::from(f32::MAX), f64::from(f32::MAX)) } else { job.rate };
-            let share = Job { rate, granularity, noise, takes: takes.as_deref(), route, ..job };
-            update(self.machine, crossbar, pulses, &share, tally.as_mut());
-        }
+            let share = if pulses.increments() { seen } else { 1.0 };
+            let share = Job { share, granularity, noise, takes: takes.as_deref(), route, ..job };
+            let mut notes = Notes::new(notes, self.rows);
+            update(self.machine, crossbar, pulses, &share, tally.as_mut(), &mut notes);
+            notes
+        });
+        each.collect()
     }
+}
 
-    /// An event of transfer `index`: every source is read before anything is written.
-    fn transfer(&mut self, index: usize, number: u64, lines: &[usize], tallies: &mut Tallies) {
-        let plan = self.plan;
-        let transfer = &plan.transfers[index];
-        let chain = ReadChain::new(&transfer.io);
-        let event = |key: Key, line: usize| key.child(index as u64).child(number).child(line as u64);
-        let sums: Vec<Vec<Vec<f32>>> = lines
-            .iter()
-            .map(|&line| {
-                let each = |step: &super::Write| self.read(transfer, &chain, &step.source, line, tallies, &|key| event(key, line));
-                transfer.steps.iter().map(each).collect()
-            })
-            .collect();
-        for (place, (&line, sums)) in lines.iter().zip(&sums).enumerate() {
-            self.reset_sources(transfer, line, &|key| event(key, line));
-            for (at, (step, u)) in transfer.steps.iter().zip(sums).enumerate() {
-                let run = self.arrays[step.target].run;
-                let key = |purpose: Use| run.of(purpose).child(index as u64).child(at as u64).child(number).child(line as u64);
-                let keys = [Keys { x: key(Use::WriteX), d: key(Use::WriteD) }];
-                // Counters from a state may be anything.
-                let ordinal = number.wrapping_mul(lines.len() as u64).wrapping_add(place as u64);
-                self.write_line(transfer.axis, step, line, u, &keys, ordinal, tallies);
-            }
-        }
-    }
-
-    fn lines(&self, axis: Axis, line: usize) -> Lines {
-        if axis == Axis::Columns { Lines::Column(line) } else { Lines::Row(line) }
-    }
-
-    /// The sum of `terms` on a line; arrays are read through the transfer's periphery.
-    fn read(
-        &self,
-        transfer: &Transfer,
-        chain: &ReadChain,
-        terms: &[Term],
-        line: usize,
-        tallies: &Tallies,
-        event: &dyn Fn(Key) -> Key,
-    ) -> Vec<f32> {
-        let mut sum: Vec<f32> = Vec::new();
-        for term in terms {
-            let seen = match term.place {
-                Place::Digital(at) if transfer.axis == Axis::Columns => {
-                    self.digital[at].iter().skip(line).step_by(self.columns).copied().collect()
+/// Pulse counts of the arrays whose cells can get pulses in more than one part of the call; elsewhere ordinals simply start at 0. `parts` says in how
+/// many parts of the call the gradient comes to an array.
+fn tallies(arrays: &mut [Array], events: &[(&Transfer, &[Turn])], parts: impl Fn(usize) -> usize) -> Tallies {
+    let several = |array: usize| {
+        // Lines that were written: columns, then rows.
+        let mut written = [Vec::new(), Vec::new()];
+        let mut again = false;
+        for (transfer, turns) in events {
+            for _ in transfer.writes_to(array) {
+                let written: &mut Vec<bool> = &mut written[usize::from(transfer.axis == Axis::Rows)];
+                for turn in *turns {
+                    written.resize(written.len().max(turn.line + 1), false);
+                    again |= std::mem::replace(&mut written[turn.line], true);
                 }
-                Place::Digital(at) => self.digital[at][line * self.columns..][..self.columns].to_vec(),
-                Place::Array(at) => self.read_array(at, transfer, chain, line, &tallies[at], event),
-            };
-            if sum.is_empty() {
-                sum = seen.iter().map(|v| term.factor * v).collect();
-            } else {
-                sum.iter_mut().zip(seen).for_each(|(s, v)| *s += term.factor * v);
             }
         }
-        sum
-    }
+        let [columns, rows] = written.map(|lines| !lines.is_empty());
+        parts(array) + usize::from(columns || rows) + usize::from(again || (columns && rows)) > 1
+    };
+    arrays.iter_mut().enumerate().map(|(at, array)| array.tallies(several(at))).collect()
+}
 
-    fn read_array(
-        &self,
-        at: usize,
-        transfer: &Transfer,
-        chain: &ReadChain,
-        line: usize,
-        tallies: &[Option<Tally>],
-        event: &dyn Fn(Key) -> Key,
-    ) -> Vec<f32> {
-        let array = &self.arrays[at];
-        let key = |purpose: Use| event(array.run.of(purpose));
-        let forward = transfer.axis == Axis::Columns;
-        let fixed = array.fixed.child(if forward { Side::ReadColumns } else { Side::ReadRows } as u64);
-        if transfer.io.needs_whole_row() {
-            let values = array.seen_now(&Lines::All, tallies, self.first_vector);
-            let matrix = Matrix { values: &values, rows: self.rows, columns: self.columns, forward };
-            let mut x = vec![0.0; if forward { self.columns } else { self.rows }];
-            x[line] = 1.0;
-            let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0, fixed, noise: true };
-            return product(self.machine, &transfer.io, matrix, &x, streams, &mut Mean::default(), false);
-        }
-        let mut z = array.seen_now(&self.lines(transfer.axis, line), tallies, self.first_vector);
-        chain.read(self.machine.isa, &mut z, key(Use::ReadOut).child(0).child(0), fixed);
-        z
-    }
-
-    /// Resets the line of every source array, with the transfer's probability.
-    fn reset_sources(&mut self, transfer: &Transfer, line: usize, event: &dyn Fn(Key) -> Key) {
-        if transfer.reset_prob == 0.0 || event(self.run.of(Use::ResetLine)).uniform(0, 0) >= transfer.reset_prob {
-            return;
-        }
-        let lines = self.lines(transfer.axis, line);
-        let is_source = |at: usize| transfer.steps.iter().any(|step| step.source.iter().any(|term| term.place == Place::Array(at)));
-        for (_, array) in self.arrays.iter_mut().enumerate().filter(|(at, _)| is_source(*at)) {
-            for crossbar in array.parts_mut() {
-                crossbar.reset_line(&lines, event(crossbar.run.of(Use::Reset).child(1)));
-            }
-        }
-    }
-
-    /// `target[:, line] += rate u` in pulses: `x` is the unit vector of the line and `d = -u`; on rows `d` is the unit vector and `x = -u`.
-    #[allow(clippy::too_many_arguments)]
-    fn write_line(
-        &mut self,
-        axis: Axis,
-        step: &super::Write,
-        line: usize,
-        u: &[f32],
-        keys: &[Keys; 1],
-        number: u64,
-        tallies: &mut Tallies,
-    ) {
-        let negative: Vec<f32> = u.iter().map(|u| -u).collect();
-        let mut unit = vec![0.0; if axis == Axis::Columns { self.columns } else { self.rows }];
-        unit[line] = 1.0;
-        let rate = step.rate.at(self.lr);
-        let job = match axis {
-            Axis::Columns => Job { column: Some(line), ..self.job(&unit, &negative, rate, keys) },
-            Axis::Rows => Job { row: Some(line), ..self.job(&negative, &unit, rate, keys) },
-        };
-        self.pulse(step.target, &step.pulses, job, &[number], Use::WriteX, tallies);
+impl Transfer {
+    /// Its writes of pulses onto an array.
+    fn writes_to(&self, array: usize) -> impl Iterator<Item = &super::Step> {
+        self.steps.iter().filter(move |step| matches!(step, super::Step::Write(write) if write.target == Place::Array(array)))
     }
 }

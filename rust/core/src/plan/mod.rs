@@ -1,26 +1,54 @@
 //! Plans: what an algorithm says, and the executor that runs it.
 //!
 //! A plan names crossbar **arrays** and **digital** matrices, the composite **weight** the network sees, where the **gradient** goes, and **transfers**:
-//! events that read lines (columns or rows) and write them elsewhere. Everything an update does follows from its inputs, counters and keys before the first pulse.
+//! events that read lines (columns or rows) and run steps on them. With the learning rate `lr`, the rate `rho` of the gradient of the vector before the
+//! event, and `c` the sign of the chopper for what is chopped (all of a line in `f32`, in the order written):
+//!
+//! ```text
+//! weight       W = sum factor [c] matrix
+//! gradient     target <- target - rho [c] d x^T,     rho = rate,  or with auto_scale  rate desired_bl g / (max|x| max|d|), running maxima (f64)
+//! rate         value [lr] [/ rho]                                                                                                          (f64)
+//! accumulate   into <- keep into + gain s,           s = sum factor [c] source;   keep = 0: gain s alone
+//! write        u = s / unit, 0 where |s| <= deadband;   target <- target + rate u, in pulses on an array, exactly on a digital matrix
+//! threshold    n = clip(trunc(u), +-cap) is written in place of u; where n != 0 the source keeps momentum s (forget), or
+//!              s - ((1 - momentum) n) unit, within +-limit if there is one
+//! ```
+//!
+//! What an event reads of arrays it reads through its periphery before any of its steps; digital matrices are what the steps before made of them. After
+//! the steps of a line its chopper may flip, and what is latched is copied. Everything an update does (events, lines, signs, rates) follows from its
+//! inputs, counters and keys before the first pulse.
 
+pub(crate) mod event;
 pub(crate) mod executor;
+mod parse;
+pub(crate) mod schedule;
 
-use crate::error::{Error, Result};
-use crate::fields::{Fields, Value};
-use crate::mvm::{BoundManagement, Io, NoiseManagement};
+use crate::mvm::Io;
 use crate::pulse::PulseTrain;
 
-/// A rate: `value`, times the learning rate if `scaled`.
+/// A rate: `value`, times the learning rate if `scaled`, over the rate of the gradient if `per_gradient_rate`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
     value: f64,
     scaled: bool,
+    per_gradient_rate: bool,
 }
 
 impl Rate {
-    pub(crate) fn at(&self, lr: f64) -> f64 {
-        if self.scaled { self.value * lr } else { self.value }
+    /// The rate at learning rate `lr` where the gradient had the rate `rho`; without any gradient nothing is accumulated.
+    pub(crate) fn at(&self, lr: f64, rho: f64) -> f64 {
+        let value = if self.scaled { self.value * lr } else { self.value };
+        match self.per_gradient_rate {
+            true if rho == 0.0 => 0.0,
+            true => within_f32(value / rho),
+            false => value,
+        }
     }
+}
+
+/// What `f32` can hold of a number.
+fn within_f32(v: f64) -> f64 {
+    v.clamp(-f64::from(f32::MAX), f64::from(f32::MAX))
 }
 
 /// Which matrix a name stands for.
@@ -30,11 +58,12 @@ pub(crate) enum Place {
     Digital(usize),
 }
 
-/// `factor * matrix`.
+/// `factor [c] matrix`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Term {
     pub(crate) place: Place,
     pub(crate) factor: f32,
+    pub(crate) chopped: bool,
 }
 
 /// When an event happens; counted after the vector.
@@ -47,20 +76,95 @@ pub(crate) enum Every {
     PartOfBatch(f64),
 }
 
-/// `target <- target - rate d x^T`.
+/// `target <- target - rate [c] d x^T`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gradient {
     pub(crate) target: Place,
     pub(crate) rate: Rate,
+    pub(crate) chopped: bool,
+    /// Momentum of the running maxima that the rate is divided by.
+    pub(crate) auto_scale: Option<f64>,
+    /// Levels of x and d on a digital target, 0 for none, and whether they are rounded by chance.
+    pub(crate) bins: [(u32, bool); 2],
 }
 
-/// `target <- target + rate u` in pulses, `u` the sum of the source terms on the line read.
+/// `into <- keep into + gain sum(source)`.
+#[derive(Debug, Clone)]
+pub(crate) struct Accumulate {
+    pub(crate) source: Vec<Term>,
+    pub(crate) into: Place,
+    pub(crate) gain: Rate,
+    pub(crate) keep: f32,
+}
+
+/// `target <- target + rate u`, `u = sum(source) / unit`.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) source: Vec<Term>,
-    pub(crate) target: usize,
+    pub(crate) target: Place,
     pub(crate) rate: Rate,
+    pub(crate) unit: f32,
+    pub(crate) threshold: Option<Threshold>,
+    pub(crate) deadband: f32,
+    /// Pulses only once more than this many passes over all lines are complete.
+    pub(crate) after_passes: Option<u64>,
     pub(crate) pulses: PulseTrain,
+}
+
+/// Whole numbers are written, and leave their digital source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threshold {
+    pub(crate) cap: f32,
+    pub(crate) momentum: f32,
+    pub(crate) forget: bool,
+    /// Bound of what stays behind without forgetting; 0: none.
+    pub(crate) limit: f32,
+}
+
+/// What is done with a line that was read.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Accumulate(Accumulate),
+    Write(Write),
+}
+
+impl Step {
+    pub(crate) fn source(&self) -> &[Term] {
+        match self {
+            Step::Accumulate(step) => &step.source,
+            Step::Write(step) => &step.source,
+        }
+    }
+
+    /// What the step changes beside a digital source that it consumes.
+    pub(crate) fn target(&self) -> Place {
+        match self {
+            Step::Accumulate(step) => step.into,
+            Step::Write(step) => step.target,
+        }
+    }
+}
+
+/// Signs of lines that flip after they were read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chopper {
+    pub(crate) prob: f32,
+    pub(crate) flips: Flips,
+    /// Of the crossing lines, after each pass.
+    pub(crate) cross_prob: f32,
+    /// Copied where a sign flips: from, to.
+    pub(crate) latch: Option<(Place, Place)>,
+}
+
+/// Which signs a chopper flips, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flips {
+    /// A line by chance, at each of its reads.
+    Random,
+    /// A line in every so many passes.
+    InTurn(u64),
+    /// All lines by chance, at each event.
+    Together,
 }
 
 /// Which lines an event reads and writes.
@@ -70,7 +174,7 @@ pub(crate) enum Axis {
     Rows,
 }
 
-/// An event: for each of `reads` lines, read the sources, then write.
+/// An event: for each of `reads` lines, read the sources, then run the steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Transfer {
     pub(crate) every: Every,
@@ -81,8 +185,28 @@ pub(crate) struct Transfer {
     pub(crate) random: bool,
     /// With which probability a line is reset after it was read.
     pub(crate) reset_prob: f32,
+    pub(crate) chopper: Option<Chopper>,
     pub(crate) io: Io,
-    pub(crate) steps: Vec<Write>,
+    pub(crate) steps: Vec<Step>,
+    /// The arrays that it reads, each once.
+    pub(crate) sources: Vec<usize>,
+}
+
+impl Transfer {
+    /// Whether an event reads a digital matrix.
+    pub(crate) fn reads_digital(&self, place: Place) -> bool {
+        let latched = self.chopper.and_then(|chopper| chopper.latch).is_some_and(|(from, _)| from == place);
+        latched || self.steps.iter().any(|step| step.source().iter().any(|term| term.place == place))
+    }
+
+    /// Whether an event changes a matrix.
+    pub(crate) fn changes(&self, place: Place) -> bool {
+        let reset = self.reset_prob > 0.0 && self.sources.iter().any(|array| place == Place::Array(*array));
+        let latched = self.chopper.and_then(|chopper| chopper.latch).is_some_and(|(_, to)| to == place);
+        let consumed =
+            |step: &Step| matches!(step, Step::Write(write) if write.threshold.is_some() && write.source.iter().any(|t| t.place == place));
+        reset || latched || self.steps.iter().any(|step| step.target() == place || consumed(step))
+    }
 }
 
 /// A whole algorithm.
@@ -96,132 +220,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// From named settings; refuses names that the plan does not declare.
-    pub fn new(settings: Value) -> Result<Self> {
-        let mut f = Fields::new("plan", settings)?;
-        let names = |list: Vec<Value>| -> Result<Vec<String>> {
-            list.into_iter()
-                .map(|v| match v {
-                    // Parts of a state have names like `fast.0.values`.
-                    Value::Text(name) if !name.is_empty() && !name.contains('.') => Ok(name),
-                    other => Err(Error::value("plan.arrays, plan.digital", other, "names without dots")),
-                })
-                .collect()
-        };
-        let mut plan = Self {
-            arrays: names(f.list("arrays")?)?,
-            digital: names(f.list("digital")?)?,
-            weight: Vec::new(),
-            gradient: Gradient { target: Place::Array(0), rate: Rate { value: 0.0, scaled: false } },
-            transfers: Vec::new(),
-        };
-        let mut all: Vec<&String> = plan.arrays.iter().chain(&plan.digital).collect();
-        all.sort();
-        if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::value("plan.arrays, plan.digital", format_args!("{:?} twice", pair[0]), "every name once"));
-        }
-        plan.weight = plan.terms("plan.weight", f.list("weight")?)?;
-        let mut gradient = f.part("gradient")?;
-        plan.gradient =
-            Gradient { target: plan.place("plan.gradient.target", &gradient.text("target")?)?, rate: rate(gradient.part("rate")?)? };
-        gradient.finish()?;
-        for transfer in f.list("transfers")? {
-            let transfer = plan.transfer(Fields::new("plan.transfers", transfer)?)?;
-            plan.transfers.push(transfer);
-        }
-        f.finish()?;
-        Ok(plan)
+    /// The transfer that owns the plan's chopper, and that chopper.
+    pub(crate) fn chopper(&self) -> Option<(usize, Chopper)> {
+        self.transfers.iter().enumerate().find_map(|(at, transfer)| transfer.chopper.map(|chopper| (at, chopper)))
     }
 
-    /// Refuses a learning rate that makes any rate overflow.
-    pub(crate) fn check_rates(&self, lr: f64) -> Result<()> {
-        let writes = self.transfers.iter().flat_map(|transfer| &transfer.steps).map(|step| &step.rate);
-        match writes.chain([&self.gradient.rate]).all(|rate| (rate.at(lr) as f32).is_finite() && lr.is_finite()) {
-            true => Ok(()),
-            false => Err(Error::value("lr", lr, "a number whose rates are finite in float32")),
-        }
+    /// Whether the lines of a digital matrix are columns: those of the transfers that use it, unless the network or the gradient do, too.
+    pub(crate) fn by_columns(&self, digital: usize) -> bool {
+        let place = Place::Digital(digital);
+        let whole = self.gradient.target == place || self.weight.iter().any(|term| term.place == place);
+        let uses = |t: &Transfer| t.axis == Axis::Columns && (t.changes(place) || t.reads_digital(place));
+        !whole && self.transfers.iter().any(uses)
     }
-
-    pub(crate) fn place(&self, field: &str, name: &str) -> Result<Place> {
-        let at = |names: &[String]| names.iter().position(|n| n == name);
-        match (at(&self.arrays), at(&self.digital)) {
-            (Some(i), _) => Ok(Place::Array(i)),
-            (_, Some(i)) => Ok(Place::Digital(i)),
-            _ => {
-                let known: Vec<_> = self.arrays.iter().chain(&self.digital).cloned().collect();
-                Err(Error::value(field, format_args!("{name:?}"), known.join(", ")))
-            }
-        }
-    }
-
-    fn terms(&self, field: &str, list: Vec<Value>) -> Result<Vec<Term>> {
-        let terms: Result<Vec<Term>> = list
-            .into_iter()
-            .map(|value| {
-                let mut f = Fields::new(field, value)?;
-                let term = Term {
-                    place: self.place(&format!("{field}.matrix"), &f.text("matrix")?)?,
-                    factor: f.real("factor", 1.0, f64::NEG_INFINITY..=f64::INFINITY)? as f32,
-                };
-                f.finish()?;
-                Ok(term)
-            })
-            .collect();
-        match terms?.as_slice() {
-            [] => Err(Error::value(field, "empty", "at least one term")),
-            [.., last] if field == "plan.weight" && last.factor == 0.0 => Err(Error::value(field, "a last factor of 0", "another number")),
-            terms => Ok(terms.to_vec()),
-        }
-    }
-
-    fn transfer(&self, mut f: Fields) -> Result<Transfer> {
-        let mut every = f.part("every")?;
-        let period = every.real("period", 1.0, 1e-9..=1e15)?;
-        let vectors = every.choice("unit", &[("batches", false), ("vectors", true)])?;
-        every.finish()?;
-        let every = match (vectors, period.fract() == 0.0) {
-            (true, true) => Every::Vectors(period as u64),
-            (true, false) => return Err(Error::value("plan.transfers.every.period", period, "a whole number of vectors")),
-            (false, true) => Every::Batches(period as u64),
-            (false, false) => Every::PartOfBatch(period),
-        };
-        let io = Io::new(f.part("io")?)?;
-        if io.bound_management != BoundManagement::None || io.noise_management != NoiseManagement::None {
-            // A repeated read-out would couple all rows of the line, and a one-hot input needs no scaling.
-            return Err(Error::value("plan.transfers.io.bound_management, noise_management", "on", "\"none\" for both"));
-        }
-        let axis = f.choice("axis", &[("columns", Axis::Columns), ("rows", Axis::Rows)])?;
-        let reads = f.whole("reads", 1, 0..=1 << 20)?;
-        let random = f.switch("random", false)?;
-        let reset_prob = f.real("reset_prob", 0.0, 0.0..=1.0)? as f32;
-        let mut steps = Vec::new();
-        for step in f.list("steps")? {
-            let mut step = Fields::new("plan.transfers.steps", step)?;
-            let mut write = step.part("write")?;
-            step.finish()?;
-            let source = self.terms("plan.transfers.steps.write.source", write.list("source")?)?;
-            let name = write.text("target")?;
-            let target = match self.place("plan.transfers.steps.write.target", &name)? {
-                Place::Array(at) if source.iter().all(|t| t.place != Place::Array(at)) => at,
-                _ => {
-                    return Err(Error::value(
-                        "plan.transfers.steps.write.target",
-                        format_args!("{name:?}"),
-                        "an array that is not its own source",
-                    ));
-                }
-            };
-            let (rate, pulses) = (rate(write.part("rate")?)?, PulseTrain::new(write.part("pulses")?)?);
-            write.finish()?;
-            steps.push(Write { source, target, rate, pulses });
-        }
-        f.finish()?;
-        Ok(Transfer { every, axis, reads, random, reset_prob, io, steps })
-    }
-}
-
-fn rate(mut f: Fields) -> Result<Rate> {
-    let rate = Rate { value: f.real("value", 1.0, 0.0..=f64::INFINITY)?, scaled: f.switch("scaled", false)? };
-    f.finish()?;
-    Ok(rate)
 }

@@ -10,7 +10,7 @@
 //!
 //! Probabilities and counts are `f64` in the order written; ties go to the even number.
 
-use super::trains::{SLOT_BITS, SLOTS, Side, Trains};
+use super::trains::{SLOT_BITS, Side, Trains};
 use super::update::{Job, Route};
 use super::{MAX_BL, PulseTrain, PulseType, Rounding};
 use crate::pool::Machine;
@@ -39,11 +39,9 @@ enum Source {
         d: Vec<f64>,
         divisor: Vec<f64>,
     },
-    /// Trains, and the first entry of each vector.
     Trains {
         x: Trains,
         d: Trains,
-        first: Vec<usize>,
     },
 }
 
@@ -54,15 +52,12 @@ impl<'a> Amounts<'a> {
             PulseType::Pulsed => Source::Pulses(pulses.rounding),
             PulseType::MeanCount | PulseType::DeterministicImplicit => lines(pulses, job),
             PulseType::RandomIncrement => {
-                let scales = job.scales(pulses);
-                let (x, d) = job.trains(machine, pulses, &scales);
-                let first = scales.iter().scan(0, |next, s| Some(std::mem::replace(next, *next + s.bl.div_ceil(SLOTS)))).collect();
-                Source::Trains { x, d, first }
+                let (x, d) = job.trains(machine, pulses, &job.scales(pulses));
+                Source::Trains { x, d }
             }
             _ => Source::Product,
         };
-        let summed = pulses.whole_batch && matches!(source, Source::Product | Source::Pulses(_));
-        let group = if summed { vectors.len().max(1) } else { 1 };
+        let group = if pulses.sums() { vectors.len().max(1) } else { 1 };
         Self { job, vectors, group, granularity: crossbar.device.granularity(), source }
     }
 
@@ -71,17 +66,17 @@ impl<'a> Amounts<'a> {
         self.vectors.chunks(self.group)
     }
 
-    /// What the cells in columns `seen` of row `line` get of a group. False: nothing at all.
+    /// What the cells of row `line`, in the columns of the job, get of a group. False: nothing at all.
     #[inline(always)]
-    pub(super) fn fill(&self, line: usize, group: &[usize], seen: Range<usize>, out: &mut [f32]) -> bool {
-        let first = seen.start;
+    pub(super) fn fill(&self, line: usize, group: &[usize], out: &mut [f32]) -> bool {
+        let first = self.job.columns.first;
+        let row = line - self.job.rows.first;
         let any = match &self.source {
-            Source::Product | Source::Pulses(_) => self.products(line, group, seen, out),
-            Source::Lines { x, d, divisor } => count(x, d, divisor, [line, group[0], first], out),
-            Source::Trains { x, d, first: entries } => {
+            Source::Product | Source::Pulses(_) => self.products(row, group, out),
+            Source::Lines { x, d, divisor } => count(x, d, divisor, row, group[0], out),
+            Source::Trains { x, d } => {
                 let b = group[0];
-                let end = entries.get(b + 1).copied().unwrap_or(x.entries());
-                coincide(x, d, entries[b]..end, self.granularity as f32, [line, first], out)
+                coincide(x, d, x.begin(b)..x.begin(b + 1), self.granularity as f32, [line, first], out)
             }
         };
         if any && let Source::Pulses(rounding) = self.source {
@@ -94,15 +89,14 @@ impl<'a> Amounts<'a> {
     }
 
     #[inline(always)]
-    fn products(&self, line: usize, group: &[usize], seen: Range<usize>, out: &mut [f32]) -> bool {
+    fn products(&self, row: usize, group: &[usize], out: &mut [f32]) -> bool {
         let mut any = false;
         for b in group {
             let (x, d) = self.job.vector(*b);
-            let scaled = finite(-(self.job.rate as f32) * d[line]);
+            let scaled = finite(-(self.job.rate(*b) as f32) * d[row]);
             if scaled == 0.0 {
                 continue;
             }
-            let x = &x[seen.clone()];
             // Loops, not closures: those are not compiled for the caller's instruction set.
             for (dw, x) in out.iter_mut().zip(x) {
                 let before = if any { *dw } else { 0.0 };
@@ -137,11 +131,12 @@ fn lines(pulses: &PulseTrain, job: &Job) -> Source {
     let res = if implicit { [pulses.x_res_implicit, pulses.d_res_implicit] } else { [pulses.res; 2] };
     let [x, d] = job.sides(&scales, &bl, res, pulses.sto_round && !implicit);
     let numbers = |side: &Side, of: fn(f64, f64) -> f64| {
-        let mut numbers = Vec::with_capacity(bl.len() * side.lines);
+        let lines = side.lines.range();
+        let mut numbers = Vec::with_capacity(bl.len() * side.lines.len);
         for (vector, bl) in bl.iter().enumerate() {
-            for first in (0..side.lines).step_by(LANES) {
-                let (values, p) = side.probabilities(vector, first, LANES.min(side.lines - first));
-                let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip { -n } else { n };
+            for first in lines.clone().step_by(LANES) {
+                let (values, p) = side.probabilities(vector, first, LANES.min(lines.end - first));
+                let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip[vector] { -n } else { n };
                 numbers.extend(values.iter().zip(p).map(|(value, p)| signed(value, of(*bl as f64, p))));
             }
         }
@@ -157,10 +152,10 @@ fn lines(pulses: &PulseTrain, job: &Job) -> Source {
 }
 
 #[inline(never)]
-fn count(x: &[f64], d: &[f64], divisor: &[f64], [line, b, first]: [usize; 3], out: &mut [f32]) -> bool {
+fn count(x: &[f64], d: &[f64], divisor: &[f64], row: usize, b: usize, out: &mut [f32]) -> bool {
     let (columns, rows) = (x.len() / divisor.len(), d.len() / divisor.len());
-    let d = d[b * rows + line];
-    let x = &x[b * columns + first..];
+    let d = d[b * rows + row];
+    let x = &x[b * columns..];
     out.iter_mut().zip(x).for_each(|(n, x)| *n = -(x * d / divisor[b]).round_ties_even() as f32);
     d != 0.0
 }

@@ -1,6 +1,7 @@
 //! Updates whose amount is computed for each cell ([`super::amounts`]): increments, or a number of pulses.
 
 use super::amounts::Amounts;
+use super::notes::Notes;
 use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
 use crate::device::{Cell, Cells, Device, Model, Noise, Visit, analog_step, step};
@@ -9,15 +10,15 @@ use crate::simd::{Kernel, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
 
 /// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product and sum kept finite.
-pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rate: f32) {
-    struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], f32);
+pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32], d: &[f32], columns: usize, rates: &[f64]) {
+    struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], &'a [f64]);
     impl Kernel for Add<'_> {
         #[inline(always)]
         fn run(self) {
-            let Add(values, [x, d], [columns, rows, first], rate) = self;
+            let Add(values, [x, d], [columns, rows, first], rates) = self;
             for (row, values) in values.chunks_exact_mut(columns).enumerate() {
-                for (x, d) in x.chunks_exact(columns).zip(d.chunks_exact(rows)) {
-                    let scaled = finite(-rate * d[first + row]);
+                for ((x, d), rate) in x.chunks_exact(columns).zip(d.chunks_exact(rows)).zip(rates) {
+                    let scaled = finite(-(*rate as f32) * d[first + row]);
                     if scaled != 0.0 {
                         for (v, x) in values.iter_mut().zip(x) {
                             *v = finite(*v + finite(scaled * x));
@@ -31,7 +32,7 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
     let work = values.len() * (x.len() / columns);
     let chunk = columns * pool.share(rows);
     pool.chunks(values, chunk, work, chunk / columns, |at, values| {
-        isa.run(Add(values, [x, d], [columns, rows, at * chunk / columns], rate));
+        isa.run(Add(values, [x, d], [columns, rows, at * chunk / columns], rates));
     });
 }
 
@@ -56,7 +57,7 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
         }
     }
     let amounts = Amounts::new(machine, crossbar, pulses, job);
-    let each = Each { machine, columns: crossbar.columns, lines: (job.lines(crossbar).start, job.lines(crossbar).end), amounts: &amounts };
+    let each = Each { machine, columns: crossbar.columns, amounts: &amounts };
     let Crossbar { device, values, cells, .. } = crossbar;
     match pulses.pulse_type {
         PulseType::None => each.steps(values, tally, |v: f32, dw: f32, _| finite(v + dw)),
@@ -74,16 +75,14 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
 struct Each<'a> {
     machine: Machine<'a>,
     columns: usize,
-    /// First row and the one after the last.
-    lines: (usize, usize),
     amounts: &'a Amounts<'a>,
 }
 
 impl Each<'_> {
     fn on_lines(&self, values: &mut [f32], tally: Option<&mut Tally>, f: impl Fn(Lines) + Sync) {
-        let (lines, columns) = (self.lines.0..self.lines.1, self.columns);
-        let work = lines.len() * columns * self.amounts.job.keys.len() * 4;
-        on_lines(self.machine, values, tally, columns, lines, work, f);
+        let job = self.amounts.job;
+        let work = job.rows.len * job.columns.len * job.keys.len() * 4;
+        on_lines(self.machine, values, tally, &mut Notes::new(&[], 0), self.columns, job.rows.range(), work, |lines, _| f(lines));
     }
 
     fn steps(&self, values: &mut [f32], tally: Option<&mut Tally>, change: impl Fn(f32, f32, usize) -> f32 + Copy + Sync) {
@@ -101,14 +100,14 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
     #[inline(always)]
     fn run(self) {
         let Self { each: Each { columns, amounts, .. }, mut lines, change } = self;
-        let seen = amounts.job.seen(columns);
+        let seen = amounts.job.columns.range();
         let mut amount = vec![0f32; seen.len()];
         for row in 0..lines.values.len() / columns {
             let line = lines.first + row;
             let cells = row * columns + seen.start..row * columns + seen.end;
             let first = line * columns + seen.start;
             for group in amounts.groups() {
-                if !amounts.fill(line, group, seen.clone(), &mut amount) {
+                if !amounts.fill(line, group, &mut amount) {
                     continue;
                 }
                 for (at, (v, dw)) in lines.values[cells.clone()].iter_mut().zip(&amount).enumerate() {
@@ -131,14 +130,14 @@ impl Each<'_> {
     /// Amounts are numbers of pulses, which are applied one after the other.
     fn pulse<M: Model>(&self, model: &M, noise: Noise, cells: &Cells, mut lines: Lines) {
         let Self { columns, amounts, .. } = *self;
-        let seen = amounts.job.seen(columns);
+        let seen = amounts.job.columns.range();
         let mut amount = vec![0f32; seen.len()];
         for row in 0..lines.values.len() / columns {
             let line = lines.first + row;
             let (key, at) = (amounts.job.noise.child(line as u64), row * columns);
             let mut ready: Vec<Option<(Cell<f32>, u32)>> = vec![None; seen.len()];
             for group in amounts.groups() {
-                if !amounts.fill(line, group, seen.clone(), &mut amount) {
+                if !amounts.fill(line, group, &mut amount) {
                     continue;
                 }
                 for ((column, ready), amount) in seen.clone().zip(&mut ready).zip(&amount) {

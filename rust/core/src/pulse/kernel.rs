@@ -4,6 +4,7 @@
 //! when a lane runs full, or at the end, pulses are popped two at a time in all lanes at once, each lane at its own place in time. The order
 //! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
 
+use super::notes::{Notes, Places, Seen, Stop};
 use super::trains::{SLOT_BITS, Trains};
 use super::update::{Lines, Tally, on_lines};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
@@ -21,22 +22,39 @@ pub(crate) struct Coincidences<'a> {
     pub(crate) key: Key,
 }
 
-/// Applies coincidences to the rows `lines` of `crossbar`.
-pub(crate) fn pulse(machine: Machine, crossbar: &mut Crossbar, what: Coincidences, lines: Range<usize>, tally: Option<&mut Tally>) {
-    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, Noise, usize, Coincidences<'a>, Range<usize>, Option<&'a mut Tally>);
+/// Applies coincidences to the rows `lines` of `crossbar`, and notes cells on the way.
+pub(crate) fn pulse(
+    machine: Machine,
+    crossbar: &mut Crossbar,
+    what: Coincidences,
+    lines: Range<usize>,
+    tally: Option<&mut Tally>,
+    notes: &mut Notes,
+) {
+    struct Go<'a>(
+        Machine<'a>,
+        &'a mut [f32],
+        &'a Cells,
+        Noise,
+        usize,
+        Coincidences<'a>,
+        Range<usize>,
+        Option<&'a mut Tally>,
+        &'a mut Notes,
+    );
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(machine, values, cells, noise, columns, what, lines, tally) = self;
+            let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
             let work = lines.len() * columns * what.x.entries();
-            on_lines(machine, values, tally, columns, lines, work, |lines| {
-                let part = Rows { model, noise, cells, lines, columns, what };
+            on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
+                let part = Rows { model, noise, cells, lines, columns, what, places };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
             });
         }
     }
     let Crossbar { device, columns, values, cells, .. } = crossbar;
-    device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, lines, tally));
+    device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, lines, tally, notes));
 }
 
 struct Rows<'a, M> {
@@ -46,6 +64,7 @@ struct Rows<'a, M> {
     lines: Lines<'a>,
     columns: usize,
     what: Coincidences<'a>,
+    places: &'a Places,
 }
 
 struct Noisy<'a, M>(Rows<'a, M>);
@@ -87,6 +106,8 @@ impl<M: Model> Rows<'_, M> {
         // Entries in which the row fires, and those in which some line of the block fires in the same slots.
         let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
         let mut hits: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
+        let mut stops: Vec<Stop> = Vec::new();
+        let mut here: Vec<Stop> = Vec::new();
         let mut block = Block {
             v: [0.0; LANES],
             queue: [0; LANES],
@@ -102,6 +123,7 @@ impl<M: Model> Rows<'_, M> {
         let mut loaded = false;
         for row in 0..self.lines.values.len() / self.columns {
             let line = self.lines.first + row;
+            self.begin_notes(row, &mut stops);
             let words = self.what.d.block(line / LANES);
             list.clear();
             for (entry, words) in words.iter().enumerate() {
@@ -124,7 +146,7 @@ impl<M: Model> Rows<'_, M> {
                 let lanes = LANES.min(self.columns - first);
                 let at = row * self.columns + first;
                 if !loaded {
-                    block.load(self.model, self.cells, line * self.columns + first, lanes);
+                    block.cell = load(self.model, self.cells, line * self.columns + first, lanes);
                     loaded = uniform;
                 }
                 block.v[..lanes].copy_from_slice(&self.lines.values[at..at + lanes]);
@@ -142,7 +164,9 @@ impl<M: Model> Rows<'_, M> {
                         *warm = counts[0].up;
                     }
                 }
-                block.work::<M, NOISE>(self.model, self.noise, key, x, &hits);
+                here.clear();
+                here.extend(stops.iter().filter_map(|stop| stop.within(first, lanes)));
+                block.work::<M, NOISE>(self.model, self.noise, key, x, &hits, &here, self.lines.seen);
                 self.lines.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
                 if let (Some(ups), Some(counts)) = (&block.ups, &mut self.lines.counts) {
                     let mut pulses = block.ordinal;
@@ -165,37 +189,81 @@ impl<M: Model> Rows<'_, M> {
     }
 }
 
-impl Block {
-    /// The parameters of `lanes` cells from flat index `at`.
-    #[inline(always)]
-    fn load<M: Model>(&mut self, model: &M, cells: &Cells, at: usize, lanes: usize) {
-        let mut raw = [[0f32; LANES]; 6];
-        let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
-        for (raw, plane) in raw.iter_mut().zip(planes) {
-            match plane {
-                Plane::Uniform(v) => *raw = [*v; LANES],
-                Plane::Dense(values) => raw[..lanes].copy_from_slice(&values[at..at + lanes]),
-            }
-        }
-        for lane in 0..LANES {
-            let [w_max, w_min, dw_up, dw_down, own, other] = raw.map(|plane| plane[lane]);
-            let one = cell(model, [w_max, w_min, dw_up, dw_down], [own, other]);
-            self.cell.w_max[lane] = w_max;
-            self.cell.w_min[lane] = w_min;
-            self.cell.dw_up[lane] = dw_up;
-            self.cell.dw_down[lane] = dw_down;
-            for k in 0..4 {
-                self.cell.k[k][lane] = one.k[k];
-            }
+/// The parameters of `lanes` cells from flat index `at`.
+#[inline(always)]
+pub(crate) fn load<M: Model>(model: &M, cells: &Cells, at: usize, lanes: usize) -> Cell<[f32; LANES]> {
+    let mut raw = [[0f32; LANES]; 6];
+    let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
+    for (raw, plane) in raw.iter_mut().zip(planes) {
+        match plane {
+            Plane::Uniform(v) => *raw = [*v; LANES],
+            Plane::Dense(values) => raw[..lanes].copy_from_slice(&values[at..at + lanes]),
         }
     }
+    let mut block = Cell { w_max: raw[0], w_min: raw[1], dw_up: raw[2], dw_down: raw[3], k: [[0.0; LANES]; 4] };
+    for lane in 0..LANES {
+        let [w_max, w_min, dw_up, dw_down, own, other] = raw.map(|plane| plane[lane]);
+        let one = cell(model, [w_max, w_min, dw_up, dw_down], [own, other]);
+        for k in 0..4 {
+            block.k[k][lane] = one.k[k];
+        }
+    }
+    block
+}
 
-    /// Pushes the coincidences of the row's entries in `hits` with the columns, and pops all pulses.
+impl Cell<[f32; LANES]> {
+    /// One of the cells.
     #[inline(always)]
-    fn work<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, x: &[[u32; LANES]], hits: &[(u32, u32)]) {
+    pub(crate) fn lane(&self, lane: usize) -> Cell<f32> {
+        Cell {
+            w_max: self.w_max[lane],
+            w_min: self.w_min[lane],
+            dw_up: self.dw_up[lane],
+            dw_down: self.dw_down[lane],
+            k: [self.k[0][lane], self.k[1][lane], self.k[2][lane], self.k[3][lane]],
+        }
+    }
+}
+
+impl<M: Model> Rows<'_, M> {
+    /// Lists what is noted of a row, by entries, and notes its cells as they are now, which is true of those that get no pulses.
+    fn begin_notes(&mut self, row: usize, stops: &mut Vec<Stop>) {
+        stops.clear();
+        for stop in self.places.stops(self.lines.first + row, self.lines.first) {
+            let at = row * self.columns + stop.columns.first;
+            for (i, seen) in self.lines.seen[stop.place..][..stop.columns.len].iter_mut().enumerate() {
+                *seen = Seen { v: self.lines.values[at + i], n: self.lines.n.as_ref().map_or(0, |n| n[at + i]) };
+            }
+            stops.push(Stop { after: self.what.x.begin(stop.after), ..stop });
+        }
+    }
+}
+
+impl Block {
+    /// Pushes the coincidences of the row's entries in `hits` with the columns, and pops all pulses. At `stops` all pulses of the entries before are
+    /// popped, and lanes noted in `seen`.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn work<M: Model, const NOISE: bool>(
+        &mut self,
+        model: &M,
+        noise: Noise,
+        key: Key,
+        x: &[[u32; LANES]],
+        hits: &[(u32, u32)],
+        mut stops: &[Stop],
+        seen: &mut [Seen],
+    ) {
         self.queue = [0; LANES];
         self.free = [u32::MAX; LANES];
         for &(entry, d) in hits {
+            while let [stop, later @ ..] = stops
+                && stop.after <= entry as usize
+            {
+                self.drain::<M, NOISE>(model, noise, key);
+                self.note(stop, seen);
+                stops = later;
+            }
             let x = &x[entry as usize];
             let (mut free, mut count) = ([0u32; LANES], [0u32; LANES]);
             for lane in 0..LANES {
@@ -223,9 +291,24 @@ impl Block {
             }
             self.free = free;
         }
+        self.drain::<M, NOISE>(model, noise, key);
+        stops.iter().for_each(|stop| self.note(stop, seen));
+    }
+
+    /// Pops all pulses.
+    #[inline(always)]
+    fn drain<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key) {
         // An empty queue has bit 0 of its mask set.
         while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
             self.pop::<M, NOISE>(model, noise, key);
+        }
+    }
+
+    /// Notes the lanes of a stop.
+    #[inline(always)]
+    fn note(&self, stop: &Stop, seen: &mut [Seen]) {
+        for (lane, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+            *seen = Seen { v: self.v[lane], n: self.ordinal[lane] };
         }
     }
 
@@ -244,14 +327,7 @@ impl Block {
             let (queue, free, n) = (self.queue[lane], self.free[lane], self.ordinal[lane]);
             let odd = 0u32.wrapping_sub(n & 1);
             let (even_z, odd_z) = (even_z[lane], odd_z[lane]);
-            let c = &self.cell;
-            let cell = Cell {
-                w_max: c.w_max[lane],
-                w_min: c.w_min[lane],
-                dw_up: c.dw_up[lane],
-                dw_down: c.dw_down[lane],
-                k: [c.k[0][lane], c.k[1][lane], c.k[2][lane], c.k[3][lane]],
-            };
+            let cell = self.cell.lane(lane);
             let mut v = self.v[lane];
             let idle = 0u32.wrapping_sub(free & 1);
             let up = 0u32.wrapping_sub(queue & 1);

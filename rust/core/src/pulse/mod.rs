@@ -3,13 +3,15 @@
 mod amounts;
 pub(crate) mod exact;
 pub(crate) mod kernel;
+mod notes;
 pub(crate) mod trains;
 mod update;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use update::{Count, Job, Keys, Route, Tally, update};
+pub(crate) use notes::{Note, Notes, Seen};
+pub(crate) use update::{Count, Job, Keys, Route, Span, Tally, update};
 
 use crate::error::Result;
 use crate::fields::Fields;
@@ -135,9 +137,19 @@ impl PulseTrain {
         }
     }
 
+    /// Whether trains are sent to the cells, and every coincidence is a pulse.
+    pub(crate) fn has_trains(&self) -> bool {
+        self.pulse_type == PulseType::Stochastic
+    }
+
     /// Whether cells get increments, or numbers of pulses that are made of increments.
     pub(crate) fn increments(&self) -> bool {
         matches!(self.pulse_type, PulseType::Pulsed | PulseType::AnalogUpdate | PulseType::NoneWithDevice | PulseType::None)
+    }
+
+    /// Whether increments are summed over vectors, so that a cut shows.
+    pub(crate) fn sums(&self) -> bool {
+        self.whole_batch && self.increments()
     }
 
     /// Whether the scale factors need the largest |x| and |d|.

@@ -45,7 +45,7 @@ fn run(model: &str, noise: f64, pulses: &PulseTrain, jobs: &[Job]) -> (Vec<f32>,
     let size = crossbar.values.len();
     let mut tally = Tally { n: Some(vec![0; size]), counts: Some(vec![Count::default(); size]) };
     for job in jobs {
-        update(machine, &mut crossbar, pulses, job, Some(&mut tally));
+        update(machine, &mut crossbar, pulses, job, Some(&mut tally), &mut Notes::new(&[], 0));
     }
     let (n, counts) = (tally.n.unwrap(), tally.counts.unwrap());
     for (n, count) in n.iter().zip(&counts) {
@@ -83,14 +83,15 @@ impl Input {
         Job {
             x: &self.x[b.start * columns..b.end * columns],
             d: &self.d[b.start * rows..b.end * rows],
-            rate: 0.01,
+            rows: Span { first: 0, len: rows },
+            columns: Span { first: 0, len: columns },
+            rates: &[0.01; VECTORS],
+            share: 1.0,
             granularity: 1.0 / 1024.0,
             keys: &self.keys[b],
             noise: Key(3),
             takes: None,
             route: Route::Both,
-            column: None,
-            row: None,
         }
     }
 }
@@ -112,7 +113,7 @@ fn routes_divide_an_update() {
     each_type(|pulses, rate, what| {
         let [both, up, down] = [Route::Both, Route::Up, Route::DownAsUp].map(|route| {
             // One vector: a cell moves by exact multiples of a step, or by one increment.
-            run("ConstantStep", 0.0, pulses, &[Job { rate, route, ..input.part(1..2) }])
+            run("ConstantStep", 0.0, pulses, &[Job { rates: &[rate; VECTORS], route, ..input.part(1..2) }])
         });
         for at in 0..both.0.len() {
             assert_eq!(both.0[at], up.0[at] - down.0[at], "{what}");
@@ -136,8 +137,9 @@ fn routes_of_many_vectors_are_those_of_one_after_the_other() {
             return;
         }
         for route in [Route::Up, Route::DownAsUp] {
-            let whole = run("SoftBounds", 0.3, pulses, &[Job { rate, route, ..input.job() }]);
-            let parts: Vec<_> = (0..VECTORS).map(|b| Job { rate, route, ..input.part(b..b + 1) }).collect();
+            let whole = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], route, ..input.job() }]);
+            let rates = &[rate; VECTORS];
+            let parts: Vec<_> = (0..VECTORS).map(|b| Job { rates, route, ..input.part(b..b + 1) }).collect();
             let parts = run("SoftBounds", 0.3, pulses, &parts);
             assert_eq!((whole.0, whole.1.n), (parts.0, parts.1.n), "{what}, {route:?}");
         }
@@ -154,42 +156,76 @@ fn vectors_that_are_not_taken_leave_no_trace() {
     };
     each_type(|pulses, rate, what| {
         let takes = Some(&[true, false, true, true][..]);
-        let some = run("SoftBounds", 0.3, pulses, &[Job { rate, takes, ..input.job() }]);
-        let alone = run("SoftBounds", 0.3, pulses, &[Job { rate, ..taken.part(0..3) }]);
+        let some = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], takes, ..input.job() }]);
+        let alone = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], ..taken.part(0..3) }]);
         assert_eq!((some.0, some.1.n, some.1.up), (alone.0, alone.1.n, alone.1.up), "{what}");
-        let none = run("SoftBounds", 0.3, pulses, &[Job { rate, takes: Some(&[false; VECTORS]), ..input.job() }]);
+        let none = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], takes: Some(&[false; VECTORS]), ..input.job() }]);
         assert_eq!((none.0, none.1.n), (vec![0.0; 5 * 37], vec![0; 5 * 37]), "{what}");
     });
 }
 
 #[test]
-fn hints_change_nothing() {
+fn a_line_alone_gets_what_it_gets_among_silent_ones() {
     let [rows, columns] = SHAPE;
     let mut input = Input::new();
     let full = Input::new();
     input.x.iter_mut().enumerate().for_each(|(at, x)| *x = if at % columns == 34 { *x } else { 0.0 });
     let mut turned = Input::new();
     turned.d.iter_mut().enumerate().for_each(|(at, d)| *d = if at % rows == 3 { *d } else { 0.0 });
+    let (x, d): (Vec<f32>, Vec<f32>) =
+        (input.x.iter().copied().skip(34).step_by(columns).collect(), turned.d.iter().copied().skip(3).step_by(rows).collect());
     each_type(|pulses, rate, what| {
         for route in [Route::Both, Route::Up, Route::DownAsUp] {
             // Something happened before, so that ordinals do not start at 0.
-            let pairs = [
-                (Job { rate, route, column: Some(34), ..input.job() }, Job { rate, route, ..input.job() }),
-                (Job { rate, route, row: Some(3), ..turned.job() }, Job { rate, route, ..turned.job() }),
-            ];
-            for (hinted, plain) in pairs {
-                let [hinted, plain] = [hinted, plain].map(|job| run("SoftBounds", 0.3, pulses, &[full.job(), job]));
-                assert_eq!((hinted.0, hinted.1.n, hinted.1.up), (plain.0, plain.1.n, plain.1.up), "{what}, {route:?}");
+            let rates = &[rate; VECTORS];
+            let column = Job { rates, route, x: &x, columns: Span { first: 34, len: 1 }, ..input.job() };
+            let row = Job { rates, route, d: &d, rows: Span { first: 3, len: 1 }, ..turned.job() };
+            for (alone, among) in [(column, Job { rates, route, ..input.job() }), (row, Job { rates, route, ..turned.job() })] {
+                let [alone, among] = [alone, among].map(|job| run("SoftBounds", 0.3, pulses, &[full.job(), job]));
+                assert_eq!((alone.0, alone.1.n, alone.1.up), (among.0, among.1.n, among.1.up), "{what}, {route:?}");
             }
         }
     });
 }
 
 #[test]
+fn notes_are_what_a_job_leaves_that_ends_there() {
+    let [rows, columns] = SHAPE;
+    let input = Input::new();
+    let [all_rows, all_columns] = [rows, columns].map(|len| Span { first: 0, len });
+    let column = |after, first| Note { after, rows: all_rows, columns: Span { first, len: 1 } };
+    let row = |after, first| Note { after, rows: Span { first, len: 1 }, columns: all_columns };
+    let list = [column(1, 0), row(1, 4), column(1, 33), row(2, 0), row(3, 4), column(3, 36), column(3, 0)];
+    let pulses = pulses("stochastic", "sample");
+    for route in [Route::Both, Route::DownAsUp] {
+        let takes = &[true, true, false, true][..];
+        let rates = &[0.05; VECTORS];
+        for share in [0, 1, 2] {
+            let pool = Pool::new(2).unwrap();
+            pool.set_share(share);
+            pool.set_split_threshold(0);
+            let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
+            let mut whole = crossbar("SoftBounds", 0.3);
+            let mut notes = Notes::new(&list, rows);
+            update(machine, &mut whole, &pulses, &Job { rates, route, takes: Some(takes), ..input.job() }, None, &mut notes);
+            for (at, note) in list.iter().enumerate() {
+                let job = Job { rates, route, takes: Some(&takes[..note.after]), ..input.part(0..note.after) };
+                let part = run("SoftBounds", 0.3, &pulses, &[job]);
+                let cells = note.rows.range().flat_map(|row| note.columns.range().map(move |column| row * columns + column));
+                let expected: Vec<_> = cells.map(|cell| (part.0[cell], part.1.n[cell])).collect();
+                assert!(expected.iter().any(|(_, n)| *n > 0));
+                let seen: Vec<_> = notes.of(at).map(|seen| (seen.v, seen.n)).collect();
+                assert_eq!(seen, expected, "{note:?}, {route:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_tally_counts_pulses_of_either_sign() {
     let input = Input::new();
     each_type(|pulses, rate, what| {
-        let (values, tally) = run("ConstantStep", 0.0, pulses, &[Job { rate, ..input.job() }]);
+        let (values, tally) = run("ConstantStep", 0.0, pulses, &[Job { rates: &[rate; VECTORS], ..input.job() }]);
         let ups = tally.up.unwrap();
         assert!(ups.iter().zip(&tally.n).all(|(up, n)| up <= n) && ups.iter().any(|up| *up > 0), "{what}");
         let counted = !matches!(
@@ -211,10 +247,11 @@ fn a_tally_counts_pulses_of_either_sign() {
 fn a_tally_changes_nothing() {
     let input = Input::new();
     each_type(|pulses, rate, what| {
-        let counted = run("SoftBounds", 0.3, pulses, &[Job { rate, ..input.job() }]);
+        let counted = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], ..input.job() }]);
         let pool = Pool::new(1).unwrap();
         let mut crossbar = crossbar("SoftBounds", 0.3);
-        update(Machine { isa: Isa::Portable, pool: &pool }, &mut crossbar, pulses, &Job { rate, ..input.job() }, None);
+        let machine = Machine { isa: Isa::Portable, pool: &pool };
+        update(machine, &mut crossbar, pulses, &Job { rates: &[rate; VECTORS], ..input.job() }, None, &mut Notes::new(&[], 0));
         assert_eq!(crossbar.values, counted.0, "{what}");
     });
 }

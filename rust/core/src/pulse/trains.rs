@@ -8,6 +8,7 @@
 //!
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
+use super::update::Span;
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
@@ -23,18 +24,21 @@ pub(crate) struct Trains {
     words: Vec<u32>,
     /// `[block of lines][entry]`: the slots in which any line of the block fires.
     any: Vec<u32>,
-    entries: usize,
+    /// The first block that there is.
+    first: usize,
+    /// Where the entries of each vector begin, and the end of the last one.
+    begin: Vec<usize>,
 }
 
 /// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
 pub(crate) struct Side<'a> {
     pub(crate) values: &'a [f32],
-    pub(crate) lines: usize,
+    pub(crate) lines: Span,
     pub(crate) bl: &'a [usize],
     pub(crate) amplify: Vec<f64>,
     pub(crate) keys: Vec<Key>,
-    /// Turns every sign (a negative learning rate).
-    pub(crate) flip: bool,
+    /// Turns every sign of a vector (a negative learning rate).
+    pub(crate) flip: Vec<bool>,
     /// Step of the probabilities, 0: none.
     pub(crate) res: f64,
     /// The stream of their rounding, below the vector's; none: to the nearest.
@@ -45,7 +49,7 @@ impl Side<'_> {
     /// The values of `lanes` lines from `first` in a vector, and how likely each of them fires in a slot.
     #[inline(always)]
     pub(crate) fn probabilities(&self, vector: usize, first: usize, lanes: usize) -> (&[f32], [f64; LANES]) {
-        let from = vector * self.lines + first;
+        let from = vector * self.lines.len + (first - self.lines.first);
         let (values, amplify) = (&self.values[from..from + lanes], self.amplify[vector]);
         let mut p = [0f64; LANES];
         for (p, value) in p.iter_mut().zip(values) {
@@ -72,20 +76,27 @@ impl Side<'_> {
 impl Trains {
     /// Draws the trains of one side.
     pub(crate) fn draw(Machine { isa, pool }: Machine, side: &Side) -> Self {
-        let entries: usize = side.bl.iter().map(|bl| bl.div_ceil(SLOTS)).sum();
-        let mut words = vec![0u32; side.lines.div_ceil(LANES) * entries * LANES];
+        let mut begin = vec![0];
+        begin.extend(side.bl.iter().scan(0, |end, bl| {
+            *end += bl.div_ceil(SLOTS);
+            Some(*end)
+        }));
+        let entries = begin[side.bl.len()];
+        let lines = side.lines.range();
+        let first = lines.start / LANES;
+        let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
         if entries > 0 {
             // A train costs about as much as four visits of a cell.
-            pool.chunks(&mut words, entries * LANES, side.lines * entries * 4, 0, |at, words| {
-                isa.run(Draw { words, side, first: at * LANES });
+            pool.chunks(&mut words, entries * LANES, side.lines.len * entries * 4, 0, |at, words| {
+                isa.run(Draw { words, side, block: (first + at) * LANES });
             });
         }
-        Self::packed(words, entries)
+        Self::packed(words, first, begin)
     }
 
-    fn packed(words: Vec<u32>, entries: usize) -> Self {
+    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>) -> Self {
         let any = words.as_chunks::<LANES>().0.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS).collect();
-        Self { words, any, entries }
+        Self { words, any, first, begin }
     }
 
     /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
@@ -102,37 +113,46 @@ impl Trains {
     fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
         let lanes = self.words.as_chunks::<LANES>().0;
         let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
-        Self::packed(words, 2 * self.entries)
+        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect())
     }
 
     /// Number of words per line.
     pub(crate) fn entries(&self) -> usize {
-        self.entries
+        self.begin[self.begin.len() - 1]
+    }
+
+    /// Where the entries of vector `b` begin, or end for the number of vectors.
+    pub(crate) fn begin(&self, b: usize) -> usize {
+        self.begin[b]
     }
 
     /// Per entry, the slots in which any line of the block fires.
     pub(crate) fn any(&self, at: usize) -> &[u32] {
-        &self.any[at * self.entries..(at + 1) * self.entries]
+        let entries = self.entries();
+        &self.any[(at - self.first) * entries..][..entries]
     }
 
     /// The words of one block of lines: `[entry][lane]`.
     pub(crate) fn block(&self, at: usize) -> &[[u32; LANES]] {
-        let size = self.entries * LANES;
-        self.words[at * size..(at + 1) * size].as_chunks().0
+        let size = self.entries() * LANES;
+        self.words[(at - self.first) * size..][..size].as_chunks().0
     }
 }
 
 struct Draw<'a> {
     words: &'a mut [u32],
     side: &'a Side<'a>,
-    first: usize,
+    /// The first line of the block.
+    block: usize,
 }
 
 impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run(self) {
         let side = self.side;
-        let lanes = LANES.min(side.lines - self.first);
+        // A job may begin and end within a block.
+        let lines = side.lines.range();
+        let (first, end) = (lines.start.max(self.block), lines.end.min(self.block + LANES));
         let mut entry = 0;
         let mut slots: Vec<[u32; LANES]> = Vec::with_capacity(1);
         for (vector, &bl) in side.bl.iter().enumerate() {
@@ -142,17 +162,18 @@ impl Kernel for Draw<'_> {
             let mut thresholds = [0u32; LANES];
             let mut signs = [0u32; LANES];
             let mut any = false;
-            let (values, p) = side.probabilities(vector, self.first, lanes);
-            for (lane, value) in values.iter().enumerate() {
-                thresholds[lane] = (p[lane] * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = ((*value < 0.0) != side.flip) as u32;
+            let (values, p) = side.probabilities(vector, first, end - first);
+            for (at, value) in values.iter().enumerate() {
+                let lane = first - self.block + at;
+                thresholds[lane] = (p[at] * 16_777_216.0).round_ties_even() as u32;
+                signs[lane] = ((*value < 0.0) != side.flip[vector]) as u32;
                 any |= thresholds[lane] > 0;
             }
             let packed = bl.div_ceil(SLOTS);
             if any {
                 slots.clear();
                 for word in 0..bl.div_ceil(32) {
-                    slots.push(draw_word(side.keys[vector], self.first as u32, word as u32, &thresholds));
+                    slots.push(draw_word(side.keys[vector], self.block as u32, word as u32, &thresholds));
                 }
                 for part in 0..packed {
                     let out = &mut self.words[(entry + part) * LANES..(entry + part + 1) * LANES];

@@ -1,8 +1,9 @@
 //! One entry for every update of a crossbar, whatever its pulse type: gradients, writes of transfers, one-sided pairs.
 
 use super::kernel::{self, Coincidences};
+use super::notes::{Notes, Places, Seen};
 use super::trains::{Side, Trains};
-use super::{PulseTrain, PulseType, Scale, exact};
+use super::{PulseTrain, Scale, exact};
 use crate::mvm::abs_max;
 use crate::pool::Machine;
 use crate::rng::{Key, Use};
@@ -29,15 +30,33 @@ pub(crate) enum Route {
     DownAsUp,
 }
 
-/// Rank-one updates of a crossbar, one vector after the other: `values -= rate d x^T`.
+/// Consecutive lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: usize,
+    pub(crate) len: usize,
+}
+
+impl Span {
+    pub(crate) fn range(self) -> Range<usize> {
+        self.first..self.first + self.len
+    }
+}
+
+/// Rank-one updates of some rows and columns of a crossbar, one vector after the other: `values -= rate d x^T`.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     /// `[m][columns]`
     pub(crate) x: &'a [f32],
     /// `[m][rows]`
     pub(crate) d: &'a [f32],
-    pub(crate) rate: f64,
-    /// Mean change of the weight by a pulse: what the rate is divided by.
+    pub(crate) rows: Span,
+    pub(crate) columns: Span,
+    /// The rate of each vector.
+    pub(crate) rates: &'a [f64],
+    /// How much of what this crossbar gets is seen in the weight: what the rates are divided by.
+    pub(crate) share: f64,
+    /// Mean change of the weight by a pulse: what the rates are divided by to give pulses.
     pub(crate) granularity: f64,
     /// The streams of each vector.
     pub(crate) keys: &'a [Keys],
@@ -46,10 +65,6 @@ pub(crate) struct Job<'a> {
     /// The vectors that this crossbar takes; none: all. The streams of the others stay unused.
     pub(crate) takes: Option<&'a [bool]>,
     pub(crate) route: Route,
-    /// Every x is zero but at this column.
-    pub(crate) column: Option<usize>,
-    /// Every d is zero but at this row.
-    pub(crate) row: Option<usize>,
 }
 
 /// What is noted of the pulses of each cell. An increment that is not made of pulses counts as one.
@@ -76,9 +91,16 @@ impl Count {
     }
 }
 
-/// Carries out `job`.
-pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTrain, job: &Job, tally: Option<&mut Tally>) {
-    if pulses.pulse_type != PulseType::Stochastic {
+/// Carries out `job`, and notes what cells are in the middle of it; only updates by trains can be asked for that.
+pub(crate) fn update(
+    machine: Machine,
+    crossbar: &mut Crossbar,
+    pulses: &PulseTrain,
+    job: &Job,
+    tally: Option<&mut Tally>,
+    notes: &mut Notes,
+) {
+    if !pulses.has_trains() {
         return exact::update(machine, crossbar, pulses, job, tally);
     }
     let (x, d) = job.trains(machine, pulses, &job.scales(pulses));
@@ -88,9 +110,9 @@ pub(crate) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
         Route::DownAsUp => (x.by_sign(), d.answer(0)),
     };
     let what = Coincidences { x: &x, d: &d, key: job.noise };
-    match job.column {
-        Some(column) => kernel::pulse_column(crossbar, column, what, tally),
-        None => kernel::pulse(machine, crossbar, what, job.lines(crossbar), tally),
+    match job.columns.len {
+        1 if crossbar.columns > 1 => kernel::pulse_column(crossbar, job.columns.first, what, tally),
+        _ => kernel::pulse(machine, crossbar, what, job.rows.range(), tally, notes),
     }
 }
 
@@ -100,21 +122,20 @@ impl<'a> Job<'a> {
         (0..self.keys.len()).filter(|b| self.takes.is_none_or(|takes| takes[*b]))
     }
 
-    /// Inputs and errors of a vector.
+    /// Inputs and errors of a vector, on the job's lines.
     #[inline(always)]
     pub(crate) fn vector(&self, b: usize) -> (&'a [f32], &'a [f32]) {
-        let (columns, rows) = (self.x.len() / self.keys.len(), self.d.len() / self.keys.len());
+        let (columns, rows) = (self.columns.len, self.rows.len);
         (&self.x[b * columns..(b + 1) * columns], &self.d[b * rows..(b + 1) * rows])
     }
 
-    /// The rows that can change.
-    pub(crate) fn lines(&self, crossbar: &Crossbar) -> Range<usize> {
-        self.row.map_or(0..crossbar.values.len() / crossbar.columns, |row| row..row + 1)
-    }
-
-    /// The columns that can change, of all `columns`.
-    pub(crate) fn seen(&self, columns: usize) -> Range<usize> {
-        self.column.map_or(0..columns, |column| column..column + 1)
+    /// The rate of a vector.
+    #[inline(always)]
+    pub(crate) fn rate(&self, b: usize) -> f64 {
+        match self.share {
+            1.0 => self.rates[b],
+            share => (self.rates[b] / share).clamp(-f64::from(f32::MAX), f64::from(f32::MAX)),
+        }
     }
 
     /// Slots and amplifications of each vector; a vector that is not taken has none.
@@ -123,7 +144,7 @@ impl<'a> Job<'a> {
         for b in self.vectors() {
             let (x, d) = self.vector(b);
             let (x_max, d_max) = if pulses.managed() { (abs_max(x), abs_max(d)) } else { (0.0, 0.0) };
-            scales[b] = pulses.scale(self.rate, self.granularity, x_max as f64, d_max as f64);
+            scales[b] = pulses.scale(self.rate(b), self.granularity, x_max as f64, d_max as f64);
         }
         scales
     }
@@ -133,24 +154,23 @@ impl<'a> Job<'a> {
     where
         'a: 'b,
     {
-        let m = self.keys.len();
         let x = Side {
             values: self.x,
-            lines: self.x.len() / m,
+            lines: self.columns,
             bl,
             amplify: scales.iter().map(|s| s.x).collect(),
             keys: self.keys.iter().map(|k| k.x).collect(),
-            flip: false,
+            flip: vec![false; bl.len()],
             res: res[0],
             rounding: sto_round.then_some(Use::RoundX),
         };
         let d = Side {
             values: self.d,
-            lines: self.d.len() / m,
+            lines: self.rows,
             bl,
             amplify: scales.iter().map(|s| s.d).collect(),
             keys: self.keys.iter().map(|k| k.d).collect(),
-            flip: self.rate < 0.0,
+            flip: self.rates.iter().map(|rate| *rate < 0.0).collect(),
             res: res[1],
             rounding: sto_round.then_some(Use::RoundD),
         };
@@ -165,34 +185,39 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Consecutive rows of a crossbar, with what is counted of their cells.
+/// Consecutive rows of a crossbar, with what is counted and noted of their cells.
 pub(crate) struct Lines<'a> {
     /// The first of them.
     pub(crate) first: usize,
     pub(crate) values: &'a mut [f32],
     pub(crate) n: Option<&'a mut [u32]>,
     pub(crate) counts: Option<&'a mut [Count]>,
+    pub(crate) seen: &'a mut [Seen],
 }
 
 /// Splits rows `lines` between the workers. `work` is what all of them cost, in cell visits.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn on_lines(
     machine: Machine,
     values: &mut [f32],
     tally: Option<&mut Tally>,
+    notes: &mut Notes,
     columns: usize,
     lines: Range<usize>,
     work: usize,
-    f: impl Fn(Lines) + Sync,
+    f: impl Fn(Lines, &Places) + Sync,
 ) {
     let share = machine.pool.share(lines.len());
+    let Notes { places, seen } = notes;
     let (cells, size) = (lines.start * columns..lines.end * columns, share * columns);
     let (n, counts) = tally.map_or((None, None), |tally| (tally.n.as_mut(), tally.counts.as_mut()));
     let mut n = n.map(|n| n[cells.clone()].chunks_mut(size));
     let mut counts = counts.map(|counts| counts[cells.clone()].chunks_mut(size));
+    let mut seen = places.split(seen, lines.clone(), share);
     let mut parts: Vec<Lines> = Vec::new();
     for (at, values) in values[cells].chunks_mut(size).enumerate() {
         let (n, counts) = (n.as_mut().and_then(Iterator::next), counts.as_mut().and_then(Iterator::next));
-        parts.push(Lines { first: lines.start + at * share, values, n, counts });
+        parts.push(Lines { first: lines.start + at * share, values, n, counts, seen: seen.next().unwrap_or_default() });
     }
-    machine.pool.run(parts.into_iter(), work, share, |_, lines| f(lines));
+    machine.pool.run(parts.into_iter(), work, share, |_, lines| f(lines, places));
 }

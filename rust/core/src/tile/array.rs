@@ -13,12 +13,13 @@
 //! is seen of it there: `sum gamma_i` where all devices are updated, `gamma_i` of one alone, 1 of a one-sided pair.
 
 use super::State;
-use super::crossbar::{Crossbar, Lines};
+use super::crossbar::{Crossbar, Lines, Moment};
 use crate::device::{Device, LARGEST, RESET};
 use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
-use crate::pulse::{Route, Tally};
+use crate::pulse::{Notes, Route, Seen, Tally};
 use crate::rng::{Key, Kind, Use};
+use std::ops::Range;
 
 /// Which devices of a cell get the pulses of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct Array {
     policy: Policy,
     first: usize,
     pub(crate) refresh: Option<Refresh>,
+    granularity: f64,
+    n_states: f64,
     /// Its run stream.
     pub(crate) run: Key,
     /// Its device stream, which has the fixed patterns of its read-outs.
@@ -73,14 +76,16 @@ const PARTS: u64 = 2000;
 impl Array {
     /// Draws the cells of what `settings` describe: a device, or a cell of several.
     pub(crate) fn new(name: &str, settings: Value, shape: [usize; 2], origin: Origin) -> Result<Self> {
-        let (devices, factors, policy, first, refresh) = cell(settings)?;
+        let made = Cell::new(settings)?;
+        let (granularity, n_states) = (made.granularity(), made.n_states());
+        let Cell { devices, factors, policy, first, refresh } = made;
         let draw = Key::new(origin.seeds.0, Kind::Device, origin.path, origin.index);
         let run = Key::new(origin.seeds.1, Kind::Run, origin.path, origin.index);
         let single = devices.len() == 1 && factors[0] == 1.0;
         let stream = |key: Key, part: usize| if single { key } else { key.child(PARTS + part as u64) };
         let parts = devices.into_iter().enumerate();
         let parts = parts.map(|(i, device)| Crossbar::new(device, shape, stream(draw, i), stream(run, i), origin.count_pulses)).collect();
-        Ok(Self { name: name.into(), parts, factors, policy, first, refresh, run, fixed: draw })
+        Ok(Self { name: name.into(), parts, factors, policy, first, refresh, granularity, n_states, run, fixed: draw })
     }
 
     /// The crossbar whose stored values are the weights, if there is one.
@@ -112,42 +117,111 @@ impl Array {
         (0..self.parts[0].values.len()).map(|at| self.sum(|part| part.hidden(at))).collect()
     }
 
-    /// The weights a set of lines shows in the middle of an update call.
-    pub(crate) fn seen_now(&self, lines: &Lines, tallies: &[Option<Tally>], first_vector: u64) -> Vec<f32> {
-        let parts = self.parts.iter().zip(tallies).map(|(part, tally)| part.seen_now(lines, tally.as_ref(), first_vector));
-        if self.single() {
-            return parts.flatten().collect();
-        }
-        let mut sum = Vec::new();
-        for (values, factor) in parts.zip(&self.factors) {
-            if sum.is_empty() {
-                sum = values.iter().map(|v| factor * v).collect();
-            } else {
-                sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += factor * v);
-            }
-        }
-        sum
+    /// Adds the weights that some lines show in the middle of an update call.
+    pub(crate) fn seen_now(&self, lines: &Lines, tallies: &[Option<Tally>], moment: Moment, seen: &mut Vec<f32>) {
+        self.add_parts(seen, |at, part, seen| part.seen_now(lines, tallies.get(at).and_then(Option::as_ref), moment, seen));
     }
 
-    /// Sets the weights, clipped to each cell's bounds; devices that cancel or share a weight get their part of it.
-    pub(crate) fn set(&mut self, w: &[f32], operation: u64) {
+    /// Adds the weights that a line showed where it was noted, as note number `note`.
+    pub(crate) fn noted(&self, lines: &Lines, notes: &[Notes], note: usize, moment: Moment, seen: &mut Vec<f32>) {
+        self.add_parts(seen, |at, part, seen| part.noted(lines, notes[at].of(note), moment, seen));
+    }
+
+    /// Adds the weights that some lines show after `n` pulses of every cell in an operation.
+    pub(crate) fn shown_after(&self, lines: &Lines, n: u32, moment: Moment, seen: &mut Vec<f32>) {
+        let shifted = self.shifted();
+        self.add_parts(seen, |at, part, seen| {
+            let n = if shifted.contains(&at) { n } else { 0 };
+            seen.extend(part.cells_of(lines).map(|cell| part.shown(cell, Seen { v: part.values[cell], n }, moment)));
+        });
+    }
+
+    /// Refuses cells that have no symmetric point to be driven to.
+    pub(crate) fn check_zero_shift(&self) -> Result<()> {
+        let none = |part: &Crossbar| part.device.symmetric_point().is_none();
         match self.policy {
-            _ if self.single() => self.parts[0].set(w.iter().copied(), operation),
             Policy::OneSided => {
-                self.parts[0].set(w.iter().map(|w| if *w > 0.0 { *w } else { 0.0 }), operation);
-                self.parts[1].set(w.iter().map(|w| if *w < 0.0 { -w } else { 0.0 }), operation);
+                Err(Error::new(&self.name, "has one-sided cells, whose devices have no symmetric point: zero_shift needs one"))
+            }
+            _ if self.parts[self.shifted()].iter().any(none) => {
+                Err(Error::new(&self.name, "has a device without a symmetric point between its bounds: zero_shift needs one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The devices that get pulses at one time or another.
+    fn shifted(&self) -> Range<usize> {
+        match self.policy {
+            Policy::Fixed => self.first..self.first + 1,
+            _ => 0..self.parts.len(),
+        }
+    }
+
+    pub(crate) fn shifted_parts(&mut self) -> &mut [Crossbar] {
+        let shifted = self.shifted();
+        &mut self.parts[shifted]
+    }
+
+    /// Makes weights that were read part of the reference of the first of these devices that is seen, after `n` pulses of each.
+    pub(crate) fn shift_reference(&mut self, w: &[f32], n: u32, moment: Moment) {
+        let (shifted, single, factors) = (self.shifted(), self.single(), self.factors.clone());
+        let taker = shifted.clone().find(|part| factors[*part] != 0.0);
+        for (at, part) in shifted.clone().zip(&mut self.parts[shifted]) {
+            let share = |w: &f32| match taker == Some(at) {
+                true if single => *w,
+                true => w / factors[at],
+                false => 0.0,
+            };
+            part.shift_reference(w.iter().map(share), n, moment);
+        }
+    }
+
+    /// Adds the sum of the devices, each of which adds what is its own.
+    fn add_parts(&self, seen: &mut Vec<f32>, add: impl Fn(usize, &Crossbar, &mut Vec<f32>)) {
+        let from = seen.len();
+        add(0, &self.parts[0], seen);
+        if self.single() {
+            return;
+        }
+        seen[from..].iter_mut().for_each(|v| *v *= self.factors[0]);
+        let mut more = Vec::new();
+        for (at, (part, factor)) in self.parts.iter().zip(&self.factors).enumerate().skip(1) {
+            more.clear();
+            add(at, part, &mut more);
+            seen[from..].iter_mut().zip(&more).for_each(|(sum, v)| *sum += factor * v);
+        }
+    }
+
+    /// Sets the weights of some lines, in their order, clipped to each cell's bounds; devices that cancel or share a weight get their part of it. `key`
+    /// makes the stream of write noise of a crossbar from its run stream.
+    pub(crate) fn set(&mut self, lines: &Lines, w: &[f32], key: &dyn Fn(Key) -> Key) {
+        let set = |part: &mut Crossbar, w: &mut dyn Iterator<Item = f32>| {
+            let key = key(part.run);
+            part.set(lines, w, key);
+        };
+        match self.policy {
+            _ if self.single() => set(&mut self.parts[0], &mut w.iter().copied()),
+            Policy::OneSided => {
+                set(&mut self.parts[0], &mut w.iter().map(|w| if *w > 0.0 { *w } else { 0.0 }));
+                set(&mut self.parts[1], &mut w.iter().map(|w| if *w < 0.0 { -w } else { 0.0 }));
             }
             _ => {
                 let total = self.factors.iter().fold(0.0, |sum, factor| sum + factor);
                 if total == 0.0 {
                     // A reference stays where it is.
-                    let target: Vec<f32> = (0..w.len()).map(|at| w[at] + self.parts[1].hidden(at)).collect();
-                    self.parts[0].set(target.into_iter(), operation);
+                    let reference: Vec<f32> = self.parts[1].cells_of(lines).map(|at| self.parts[1].hidden(at)).collect();
+                    set(&mut self.parts[0], &mut w.iter().zip(&reference).map(|(w, reference)| w + reference));
                 } else {
-                    self.parts.iter_mut().for_each(|part| part.set(w.iter().map(|w| w / total), operation));
+                    self.parts.iter_mut().for_each(|part| set(part, &mut w.iter().map(|w| w / total)));
                 }
             }
         }
+    }
+
+    /// Sets all weights, as operation number `operation`.
+    pub(crate) fn set_all(&mut self, w: &[f32], operation: u64) {
+        self.set(&Lines::All, w, &|run| Moment::Operation(operation).shown(run));
     }
 
     /// Sets the persistent weights of a single device, and leaves what is seen of them alone.
@@ -161,7 +235,7 @@ impl Array {
 
     /// Sets all weights to zero; the cells of the reference stay.
     pub(crate) fn clear(&mut self, operation: u64) {
-        self.set(&vec![0.0; self.parts[0].values.len()], operation);
+        self.set_all(&vec![0.0; self.parts[0].values.len()], operation);
     }
 
     /// Pulses of each cell, up where `counts` is positive, by the same routes as those of an update.
@@ -213,8 +287,8 @@ impl Array {
     }
 
     /// The end of an update call.
-    pub(crate) fn close(&mut self, tallies: Vec<Option<Tally>>, first_vector: u64) {
-        self.parts.iter_mut().zip(tallies).for_each(|(part, tally)| part.close(tally, first_vector));
+    pub(crate) fn close(&mut self, tallies: Vec<Option<Tally>>, moment: Moment) {
+        self.parts.iter_mut().zip(tallies).for_each(|(part, tally)| part.close(tally, moment));
     }
 
     /// Programs one-sided cells that are nearly full anew.
@@ -245,27 +319,12 @@ impl Array {
 
     /// Mean change of the weight by a pulse at zero.
     pub(crate) fn granularity(&self) -> f64 {
-        let each = || self.parts.iter().zip(&self.factors).map(|(part, factor)| f64::from(factor.abs()) * part.device.granularity());
-        match self.policy {
-            _ if self.single() => self.parts[0].device.granularity(),
-            Policy::All => each().sum(),
-            Policy::Fixed => each().nth(self.first).unwrap_or(0.0),
-            Policy::Sequential | Policy::Random | Policy::OneSided => each().sum::<f64>() / self.parts.len() as f64,
-        }
+        self.granularity
     }
 
     /// The nominal range of the weight that pulses can reach, in units of the granularity.
     pub(crate) fn n_states(&self) -> f64 {
-        let range = |(part, factor): (&Crossbar, &f32)| {
-            let (high, low) = part.device.bounds();
-            f64::from(factor.abs()) * (high - low)
-        };
-        let each = self.parts.iter().zip(&self.factors);
-        let range: f64 = match self.policy {
-            Policy::Fixed => each.map(range).nth(self.first).unwrap_or(0.0),
-            _ => each.map(range).sum(),
-        };
-        range / self.granularity()
+        self.n_states
     }
 
     /// The name of a device's parameter or state within the array: `w_max`, or `1.w_max` where there are several.
@@ -339,68 +398,109 @@ impl Array {
 
 /// Refuses settings that make no device and no cell of several.
 pub fn check_device(settings: Value) -> Result<()> {
-    cell(settings).map(|_| ())
+    Cell::new(settings).map(|_| ())
 }
 
-type Cell = (Vec<Device>, Vec<f32>, Policy, usize, Option<Refresh>);
+/// Granularity and number of states of a device or a cell of several.
+pub fn cell_facts(settings: Value) -> Result<(f64, f64)> {
+    Cell::new(settings).map(|cell| (cell.granularity(), cell.n_states()))
+}
 
 /// What a cell is made of.
-fn cell(settings: Value) -> Result<Cell> {
-    let mut f = Fields::new("device", settings.clone())?;
-    let model = f.text("model")?;
-    let device = |value: Value, i: usize| Device::new(value).map_err(|e| e.within(&format!("devices[{i}]")));
-    if !matches!(model.as_str(), "Vector" | "ReferenceCell" | "OneSided") {
-        return Ok((vec![Device::new(settings)?], vec![1.0], Policy::All, 0, None));
+struct Cell {
+    devices: Vec<Device>,
+    factors: Vec<f32>,
+    policy: Policy,
+    first: usize,
+    refresh: Option<Refresh>,
+}
+
+impl Cell {
+    fn granularity(&self) -> f64 {
+        let each = || self.devices.iter().zip(&self.factors).map(|(device, factor)| f64::from(factor.abs()) * device.granularity());
+        match self.policy {
+            _ if self.devices.len() == 1 && self.factors[0] == 1.0 => self.devices[0].granularity(),
+            Policy::All => each().sum(),
+            Policy::Fixed => each().nth(self.first).unwrap_or(0.0),
+            Policy::Sequential | Policy::Random | Policy::OneSided => each().sum::<f64>() / self.devices.len() as f64,
+        }
     }
-    let devices: Result<Vec<Device>> = f.list("devices")?.into_iter().enumerate().map(|(i, value)| device(value, i)).collect();
-    let devices = devices?;
-    let pair = |n: usize| if n == 2 { Ok(()) } else { Err(Error::value("device.devices", format_args!("{n} devices"), "2 devices")) };
-    let cell = match model.as_str() {
-        "Vector" => {
-            let n = devices.len();
-            if !(1..=64).contains(&n) {
-                return Err(Error::value("device.devices", format_args!("{n} devices"), "1 to 64 devices"));
-            }
-            let gammas = f.reals("gamma_vec", -LARGEST..=LARGEST)?;
-            let gammas = if gammas.is_empty() { vec![1.0 / n as f64; n] } else { gammas };
-            let gammas: Vec<f32> = gammas.iter().map(|g| *g as f32).collect();
-            if gammas.len() != n || gammas.iter().sum::<f32>() == 0.0 {
-                return Err(Error::value("device.gamma_vec", format_args!("{gammas:?}"), format_args!("{n} numbers whose sum is not 0")));
-            }
-            let policies = [
-                ("all", Policy::All),
-                ("single_fixed", Policy::Fixed),
-                ("single_sequential", Policy::Sequential),
-                ("single_random", Policy::Random),
-            ];
-            let policy = f.choice("update_policy", &policies)?;
-            let first = f.whole("first_update_idx", 0, 0..=n - 1)?;
-            let silent = match policy {
-                Policy::Fixed => gammas[first] == 0.0,
-                Policy::Sequential | Policy::Random => gammas.contains(&0.0),
-                _ => false,
-            };
-            if silent {
-                return Err(Error::value(
-                    "device.gamma_vec",
-                    format_args!("{gammas:?}"),
-                    "numbers other than 0 for devices that take turns",
-                ));
-            }
-            (devices, gammas, policy, first, None)
+
+    fn n_states(&self) -> f64 {
+        let range = |(device, factor): (&Device, &f32)| {
+            let (high, low) = device.bounds();
+            f64::from(factor.abs()) * (high - low)
+        };
+        let each = self.devices.iter().zip(&self.factors);
+        let range: f64 = match self.policy {
+            Policy::Fixed => each.map(range).nth(self.first).unwrap_or(0.0),
+            _ => each.map(range).sum(),
+        };
+        range / self.granularity()
+    }
+
+    fn new(settings: Value) -> Result<Self> {
+        let mut f = Fields::new("device", settings.clone())?;
+        let model = f.text("model")?;
+        let device = |value: Value, i: usize| Device::new(value).map_err(|e| e.within(&format!("devices[{i}]")));
+        if !matches!(model.as_str(), "Vector" | "ReferenceCell" | "OneSided") {
+            return Ok(Self { devices: vec![Device::new(settings)?], factors: vec![1.0], policy: Policy::All, first: 0, refresh: None });
         }
-        "ReferenceCell" => {
-            pair(devices.len())?;
-            (devices, vec![1.0, -1.0], Policy::Fixed, 0, None)
-        }
-        _ => {
-            pair(devices.len())?;
-            let every = f.whole("refresh_every", 0, 0..=1 << 53)? as u64;
-            let upper = f.real("refresh_upper_thres", 0.75, 0.0..=1.0)? as f32;
-            let lower = f.real("refresh_lower_thres", 0.25, 0.0..=1.0)? as f32;
-            (devices, vec![1.0, -1.0], Policy::OneSided, 0, (every > 0).then_some(Refresh { every, upper, lower }))
-        }
-    };
-    f.finish()?;
-    Ok(cell)
+        let devices: Result<Vec<Device>> = f.list("devices")?.into_iter().enumerate().map(|(i, value)| device(value, i)).collect();
+        let devices = devices?;
+        let pair = |n: usize| if n == 2 { Ok(()) } else { Err(Error::value("device.devices", format_args!("{n} devices"), "2 devices")) };
+        let cell = match model.as_str() {
+            "Vector" => {
+                let n = devices.len();
+                if !(1..=64).contains(&n) {
+                    return Err(Error::value("device.devices", format_args!("{n} devices"), "1 to 64 devices"));
+                }
+                let gammas = f.reals("gamma_vec", -LARGEST..=LARGEST)?;
+                let gammas = if gammas.is_empty() { vec![1.0 / n as f64; n] } else { gammas };
+                let gammas: Vec<f32> = gammas.iter().map(|g| *g as f32).collect();
+                if gammas.len() != n || gammas.iter().sum::<f32>() == 0.0 {
+                    return Err(Error::value(
+                        "device.gamma_vec",
+                        format_args!("{gammas:?}"),
+                        format_args!("{n} numbers whose sum is not 0"),
+                    ));
+                }
+                let policies = [
+                    ("all", Policy::All),
+                    ("single_fixed", Policy::Fixed),
+                    ("single_sequential", Policy::Sequential),
+                    ("single_random", Policy::Random),
+                ];
+                let policy = f.choice("update_policy", &policies)?;
+                let first = f.whole("first_update_idx", 0, 0..=n - 1)?;
+                let silent = match policy {
+                    Policy::Fixed => gammas[first] == 0.0,
+                    Policy::Sequential | Policy::Random => gammas.contains(&0.0),
+                    _ => false,
+                };
+                if silent {
+                    return Err(Error::value(
+                        "device.gamma_vec",
+                        format_args!("{gammas:?}"),
+                        "numbers other than 0 for devices that take turns",
+                    ));
+                }
+                Self { devices, factors: gammas, policy, first, refresh: None }
+            }
+            "ReferenceCell" => {
+                pair(devices.len())?;
+                Self { devices, factors: vec![1.0, -1.0], policy: Policy::Fixed, first: 0, refresh: None }
+            }
+            _ => {
+                pair(devices.len())?;
+                let every = f.whole("refresh_every", 0, 0..=1 << 53)? as u64;
+                let upper = f.real("refresh_upper_thres", 0.75, 0.0..=1.0)? as f32;
+                let lower = f.real("refresh_lower_thres", 0.25, 0.0..=1.0)? as f32;
+                let refresh = (every > 0).then_some(Refresh { every, upper, lower });
+                Self { devices, factors: vec![1.0, -1.0], policy: Policy::OneSided, first: 0, refresh }
+            }
+        };
+        f.finish()?;
+        Ok(cell)
+    }
 }

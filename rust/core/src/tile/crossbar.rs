@@ -16,7 +16,8 @@
 use crate::device::{Cells, DECAY, DIFFUSION, Device, Model, NU, Plane, REFERENCE, RESET, Visit, step};
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::math::{exp, ln};
-use crate::pulse::{Count, Tally};
+use crate::plan::Axis;
+use crate::pulse::{Count, Seen, Tally};
 use crate::rng::{Key, Use};
 use crate::simd::clip;
 use std::ops::Range;
@@ -38,7 +39,7 @@ pub(crate) struct Crossbar {
     pub(crate) run: Key,
     clock: Option<Clock>,
     /// Pulses of every cell, if they are counted.
-    counts: Option<Vec<Count>>,
+    pub(super) counts: Option<Vec<Count>>,
 }
 
 /// Since when a cell drifts: its weight then, its weight after the last call, the time since.
@@ -50,11 +51,49 @@ struct Clock {
 }
 
 /// Which cells an operation is about.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Lines {
     All,
     Column(usize),
     Row(usize),
+}
+
+impl Lines {
+    pub(crate) fn of(axis: Axis, line: usize) -> Self {
+        if axis == Axis::Columns { Lines::Column(line) } else { Lines::Row(line) }
+    }
+}
+
+/// To whose streams the noise of pulses belongs: an update call, by its first vector, or an operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Moment {
+    Call(u64),
+    Operation(u64),
+}
+
+impl Moment {
+    /// The noise of pulses, below the run stream of a crossbar; then row.
+    pub(crate) fn pulses(self, run: Key) -> Key {
+        match self {
+            Moment::Call(first_vector) => run.of(Use::Pulse).child(first_vector),
+            Moment::Operation(number) => run.of(Use::Program).child(number),
+        }
+    }
+
+    /// Its own number.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Moment::Call(number) | Moment::Operation(number) => number,
+        }
+    }
+
+    /// Write noise; then row.
+    pub(crate) fn shown(self, run: Key) -> Key {
+        match self {
+            Moment::Call(first_vector) => run.of(Use::WriteNoise).child(0).child(first_vector),
+            Moment::Operation(number) => run.of(Use::WriteNoise).child(1).child(number),
+        }
+    }
 }
 
 impl Crossbar {
@@ -65,12 +104,8 @@ impl Crossbar {
         let apparent = (device.write_noise() > 0.0).then(|| vec![0.0; size]);
         let counts = count.then(|| vec![Count::default(); size]);
         let mut crossbar = Self { device, columns, values: vec![0.0; size], apparent, cells, run, clock: None, counts };
-        crossbar.set(std::iter::repeat_n(0.0, size), 0);
+        crossbar.set(&Lines::All, std::iter::repeat_n(0.0, size), Moment::Operation(0).shown(run));
         crossbar
-    }
-
-    pub(crate) fn pulse_key(&self, first_vector: u64) -> Key {
-        self.run.of(Use::Pulse).child(first_vector)
     }
 
     fn reference(&self) -> &Plane {
@@ -111,13 +146,12 @@ impl Crossbar {
 
     /// The stream of write noise after operation number `operation` of the tile.
     fn operation_key(&self, operation: u64) -> Key {
-        self.run.of(Use::WriteNoise).child(1).child(operation)
+        Moment::Operation(operation).shown(self.run)
     }
 
-    /// Sets all weights.
-    pub(crate) fn set(&mut self, w: impl Iterator<Item = f32>, operation: u64) {
-        let key = self.operation_key(operation);
-        for (at, w) in w.enumerate() {
+    /// Sets the weights of some lines, in their order; `key` is the stream of their write noise.
+    pub(crate) fn set(&mut self, lines: &Lines, w: impl Iterator<Item = f32>, key: Key) {
+        for (at, w) in self.cells_of(lines).zip(w) {
             // The peer clips set weights to the bounds of the stored value.
             let w = if self.device.clips_seen() { clip(w, self.cells.planes[1].at(at), self.cells.planes[0].at(at)) } else { w };
             self.store(at, w);
@@ -301,7 +335,7 @@ impl Crossbar {
         }
     }
 
-    fn cells_of(&self, lines: &Lines) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn cells_of(&self, lines: &Lines) -> impl Iterator<Item = usize> + use<> {
         let (columns, size) = (self.columns, self.values.len());
         let (Range { start, end }, step) = match *lines {
             Lines::All => (0..size, 1),
@@ -322,27 +356,52 @@ impl Crossbar {
         needed.then(|| Tally { n: ordinals.then(|| vec![0; self.values.len()]), counts: self.counts.take() })
     }
 
-    /// What a read-out sees of some cells in the middle of a call, in their order.
-    pub(crate) fn seen_now(&self, lines: &Lines, tally: Option<&Tally>, first_vector: u64) -> Vec<f32> {
-        let fresh = |at: usize| match (&self.apparent, tally.and_then(|tally| tally.n.as_ref())) {
-            (Some(_), Some(n)) if n[at] > 0 => self.apparent_at(at, n[at], first_vector) - self.reference().at(at),
-            _ => self.seen(at),
-        };
-        self.cells_of(lines).map(fresh).collect()
+    /// Adds what a read-out sees of some cells in the middle of a call, in their order.
+    pub(crate) fn seen_now(&self, lines: &Lines, tally: Option<&Tally>, moment: Moment, seen: &mut Vec<f32>) {
+        let n = tally.and_then(|tally| tally.n.as_ref());
+        seen.extend(self.cells_of(lines).map(|at| self.shown(at, Seen { v: self.values[at], n: n.map_or(0, |n| n[at]) }, moment)));
     }
 
-    /// What is seen of a cell (its stored value) after `n` changes in the call.
-    fn apparent_at(&self, at: usize, n: u32, first_vector: u64) -> f32 {
-        let key = self.run.of(Use::WriteNoise).child(0).child(first_vector).child((at / self.columns) as u64);
-        self.values[at] + self.device.write_noise() * key.normal((at % self.columns) as u32, n)
+    /// The same of cells that were noted, in their order.
+    pub(crate) fn noted(&self, lines: &Lines, noted: impl Iterator<Item = Seen>, moment: Moment, seen: &mut Vec<f32>) {
+        seen.extend(self.cells_of(lines).zip(noted).map(|(at, one)| self.shown(at, one, moment)));
+    }
+
+    /// The weight that is seen of a cell that stores `v` after `n` changes in the call.
+    #[inline(always)]
+    pub(crate) fn shown(&self, at: usize, seen: Seen, moment: Moment) -> f32 {
+        let v = self.stored_after(at, seen, moment);
+        if matches!(self.reference(), Plane::Uniform(r) if *r == 0.0) { v } else { v - self.reference().at(at) }
+    }
+
+    /// Its stored value as it is seen.
+    #[inline(always)]
+    pub(crate) fn stored_after(&self, at: usize, Seen { v, n }: Seen, moment: Moment) -> f32 {
+        match &self.apparent {
+            None => v,
+            Some(apparent) if n == 0 => apparent[at],
+            Some(_) => self.apparent_at(at, v, n, moment),
+        }
+    }
+
+    /// Stored values as they are seen from now on, where there is write noise.
+    pub(crate) fn show_all(&mut self, values: Vec<f32>) {
+        if let Some(apparent) = &mut self.apparent {
+            *apparent = values;
+        }
+    }
+
+    fn apparent_at(&self, at: usize, v: f32, n: u32, moment: Moment) -> f32 {
+        let key = moment.shown(self.run).child((at / self.columns) as u64);
+        v + self.device.write_noise() * key.normal((at % self.columns) as u32, n)
     }
 
     /// The end of an update call.
-    pub(crate) fn close(&mut self, tally: Option<Tally>, first_vector: u64) {
+    pub(crate) fn close(&mut self, tally: Option<Tally>, moment: Moment) {
         let Some(tally) = tally else { return };
         if let (Some(mut apparent), Some(n)) = (self.apparent.take(), &tally.n) {
             for (at, &n) in n.iter().enumerate().filter(|(_, n)| **n > 0) {
-                apparent[at] = self.apparent_at(at, n, first_vector);
+                apparent[at] = self.apparent_at(at, self.values[at], n, moment);
             }
             self.apparent = Some(apparent);
         }

@@ -1,21 +1,26 @@
 //! A tile: the arrays of one crossbar with its algorithm, its periphery and its counters.
 
 pub(crate) mod array;
+mod calibrate;
 pub(crate) mod crossbar;
+pub(crate) mod digital;
 
 use crate::device::LARGEST;
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::fields::{Fields, Value};
 use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, product};
-use crate::plan::executor::{Counters, Executor, TransferCounters};
-use crate::plan::{Axis, Place, Plan};
+use crate::plan::executor::Executor;
+use crate::plan::schedule::{Counters, Signs, TransferCounters};
+use crate::plan::{Axis, Place, Plan, Step, Transfer};
 use crate::pool::{Machine, Pool};
 use crate::pulse::{PulseTrain, PulseType};
 use crate::rng::{Key, Kind, Use};
 use crate::simd::{Isa, finite};
-pub use array::check_device;
 use array::{Array, Origin};
-use crossbar::Crossbar;
+pub use array::{cell_facts, check_device};
+pub use calibrate::ZeroShift;
+use crossbar::{Crossbar, Moment};
+use digital::Digital;
 
 /// More vectors than this in one update count as several update calls.
 pub const MAX_VECTORS: usize = 4096;
@@ -39,7 +44,7 @@ pub struct Tile {
     backward: Io,
     pulses: PulseTrain,
     arrays: Vec<Array>,
-    digital: Vec<Vec<f32>>,
+    digital: Vec<Digital>,
     counters: Counters,
     /// Vectors that went forward in training, forward in evaluation, and backward.
     products: [u64; 3],
@@ -107,12 +112,7 @@ impl Tile {
             return Err(Error::value("d_out * d_in", rows * columns, format_args!("up to {MAX_CELLS} cells")));
         }
         let plan = Plan::new(plan)?;
-        for transfer in &plan.transfers {
-            let (lines, name) = if transfer.axis == Axis::Columns { (columns, "d_in") } else { (rows, "d_out") };
-            if transfer.reads > lines {
-                return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to {name} = {lines}")));
-            }
-        }
+        plan.transfers.iter().try_for_each(|transfer| check_reads(transfer, [rows, columns]))?;
         let mut forward = Io::new(Fields::new("forward", forward)?)?;
         let mut backward = Io::new(Fields::new("backward", backward)?)?;
         if plan.weight.iter().all(|term| matches!(term.place, Place::Digital(_))) {
@@ -132,8 +132,9 @@ impl Tile {
             let origin = Origin { seeds, path: &path, index: index as u64, count_pulses };
             arrays.push(Array::new(name, settings, [rows, columns], origin).map_err(|e| e.within(&format!("devices.{name}")))?);
         }
-        let digital = plan.digital.iter().map(|_| vec![0.0; rows * columns]).collect();
-        let counters = Counters { transfers: vec![TransferCounters::default(); plan.transfers.len()], ..Counters::default() };
+        let digital = (0..plan.digital.len()).map(|matrix| Digital::new([rows, columns], plan.by_columns(matrix))).collect();
+        let signs = signs_of(&plan, [rows, columns]);
+        let counters = Counters { transfers: vec![TransferCounters::default(); plan.transfers.len()], signs, ..Counters::default() };
         Ok(Self {
             rows,
             columns,
@@ -203,11 +204,59 @@ impl Tile {
         self.check_update(x, d, lr)?;
         for (x, d) in x.chunks(MAX_VECTORS * self.columns).zip(d.chunks(MAX_VECTORS * self.rows)) {
             let Self { plan, pulses, arrays, digital, counters, .. } = self;
-            let first_vector = counters.vectors;
+            let moment = Moment::Call(counters.vectors);
             let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
-            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, first_vector }.update(x, d);
+            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment }.update(x, d);
         }
         self.composite_is_fresh = false;
+        Ok(())
+    }
+
+    /// Replaces the plan by one with the same matrices, as many transfers, and a chopper of the same lines, if any. All else stays.
+    pub fn set_plan(&mut self, plan: Value) -> Result<()> {
+        let plan = Plan::new(plan)?;
+        plan.transfers.iter().try_for_each(|transfer| check_reads(transfer, [self.rows, self.columns]))?;
+        let transfers = (plan.transfers.len(), self.plan.transfers.len());
+        if (&plan.arrays, &plan.digital) != (&self.plan.arrays, &self.plan.digital) || transfers.0 != transfers.1 {
+            return Err(Error::new("plan", "has other matrices or another number of transfers than before, allowed: the same"));
+        }
+        let signs = signs_of(&plan, [self.rows, self.columns]);
+        if signs.line.len() != self.counters.signs.line.len() {
+            return Err(Error::new("plan", "has a chopper of other lines than before, allowed: the same"));
+        }
+        for (at, matrix) in self.digital.iter_mut().enumerate() {
+            let mut next = Digital::new([self.rows, self.columns], plan.by_columns(at));
+            next.set(&matrix.get());
+            *matrix = next;
+        }
+        self.plan = plan;
+        self.composite_is_fresh = false;
+        Ok(())
+    }
+
+    /// Reads lines of arrays and runs steps with them, once and at once: an event of a transfer that is none of the plan. It has no chopper, no
+    /// probability of a reset and no number of passes to wait for; `lines` stand for its reads.
+    pub fn event(&mut self, pool: &Pool, transfer: Value, lines: &[usize], lr: f64) -> Result<()> {
+        let transfer = self.plan.transfer(Fields::new("transfer", transfer)?)?;
+        let waits = |step: &Step| matches!(step, Step::Write(write) if write.after_passes.is_some());
+        if transfer.chopper.is_some() || transfer.reset_prob > 0.0 || transfer.steps.iter().any(waits) {
+            return Err(Error::value("transfer.chopper, reset_prob, after_passes", "set", "None, 0 and None outside of plans"));
+        }
+        let (all, name) = if transfer.axis == Axis::Columns { (self.columns, "d_in") } else { (self.rows, "d_out") };
+        let mut sorted = lines.to_vec();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) || sorted.last().is_some_and(|last| *last >= all) {
+            return Err(Error::value(
+                "lines",
+                format_args!("{lines:?}"),
+                format_args!("different lines from 0 to {name} - 1 = {}", all - 1),
+            ));
+        }
+        Plan::check_steps(&transfer.steps, lr)?;
+        let moment = Moment::Operation(self.operation());
+        let Self { plan, pulses, arrays, digital, counters, .. } = self;
+        let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
+        Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment }.event(&transfer, lines);
         Ok(())
     }
 
@@ -323,9 +372,9 @@ impl Tile {
     fn plain(&self) -> Option<&[f32]> {
         let mut terms = self.plan.weight.iter().filter(|term| term.factor != 0.0);
         match (terms.next(), terms.next()) {
-            (Some(term), None) if term.factor == 1.0 => match term.place {
+            (Some(term), None) if term.factor == 1.0 && !term.chopped => match term.place {
                 Place::Array(at) => self.arrays[at].plain(),
-                Place::Digital(at) => Some(&self.digital[at]),
+                Place::Digital(at) => Some(self.digital[at].rows()),
             },
             _ => None,
         }
@@ -335,7 +384,7 @@ impl Tile {
         self.plain().unwrap_or(&self.composite)
     }
 
-    /// `sum of factor * matrix`, terms in order, those with factor 0 left out.
+    /// `sum of factor [c] matrix`, terms in order, those with factor 0 left out.
     fn refresh_composite(&mut self) {
         if self.composite_is_fresh || self.plain().is_some() {
             return;
@@ -344,11 +393,14 @@ impl Tile {
         sum.resize(self.rows * self.columns, 0.0);
         let mut first = true;
         for term in self.plan.weight.iter().filter(|term| term.factor != 0.0) {
+            let signs = self.plan.chopper().filter(|_| term.chopped);
+            let signs = signs.map(|(owner, _)| self.counters.signs.by_axis(self.plan.transfers[owner].axis));
+            let add = Add { sum: &mut sum, first, factor: term.factor, columns: self.columns, signs };
             match term.place {
-                Place::Digital(at) => add_term(&mut sum, first, term.factor, |i| self.digital[at][i]),
+                Place::Digital(at) => add.from(|i| self.digital[at].rows()[i]),
                 Place::Array(at) => match self.arrays[at].plain() {
-                    Some(values) => add_term(&mut sum, first, term.factor, |i| values[i]),
-                    None => add_term(&mut sum, first, term.factor, |i| self.arrays[at].seen(i)),
+                    Some(values) => add.from(|i| values[i]),
+                    None => add.from(|i| self.arrays[at].seen(i)),
                 },
             }
             first = false;
@@ -368,12 +420,13 @@ impl Tile {
         check_matrix("weights", w, self.rows, self.columns)?;
         let operation = self.operation();
         self.arrays.iter_mut().for_each(|array| array.clear(operation));
-        self.digital.iter_mut().for_each(|matrix| matrix.fill(0.0));
+        let zeros = vec![0.0; w.len()];
+        self.digital.iter_mut().for_each(|matrix| matrix.set(&zeros));
         let last = self.plan.weight[self.plan.weight.len() - 1];
         let scaled: Vec<f32> = w.iter().map(|w| finite(w / last.factor)).collect();
         match last.place {
-            Place::Array(at) => self.arrays[at].set(&scaled, operation),
-            Place::Digital(at) => self.digital[at] = scaled,
+            Place::Array(at) => self.arrays[at].set_all(&scaled, operation),
+            Place::Digital(at) => self.digital[at].set(&scaled),
         }
         Ok(())
     }
@@ -382,7 +435,7 @@ impl Tile {
     pub fn matrix(&self, name: &str) -> Result<Vec<f32>> {
         Ok(match self.plan.place("array", name)? {
             Place::Array(at) => (0..self.rows * self.columns).map(|i| self.arrays[at].seen(i)).collect(),
-            Place::Digital(at) => self.digital[at].clone(),
+            Place::Digital(at) => self.digital[at].get(),
         })
     }
 
@@ -392,8 +445,8 @@ impl Tile {
         check_matrix(name, w, self.rows, self.columns)?;
         let operation = self.operation();
         match place {
-            Place::Array(at) => self.arrays[at].set(w, operation),
-            Place::Digital(at) => self.digital[at].copy_from_slice(w),
+            Place::Array(at) => self.arrays[at].set_all(w, operation),
+            Place::Digital(at) => self.digital[at].set(w),
         }
         Ok(())
     }
@@ -449,34 +502,77 @@ impl Tile {
     }
 }
 
-/// Names of the running means of noise management.
-const AVERAGED: [&str; 2] = ["forward.average_abs_max", "backward.average_abs_max"];
+/// Refuses a transfer that reads more lines than there are.
+fn check_reads(transfer: &Transfer, [rows, columns]: [usize; 2]) -> Result<()> {
+    let (lines, name) = if transfer.axis == Axis::Columns { (columns, "d_in") } else { (rows, "d_out") };
+    if transfer.reads > lines {
+        return Err(Error::value("plan.transfers.reads", transfer.reads, format_args!("0 (all) to {name} = {lines}")));
+    }
+    Ok(())
+}
 
-/// `sum <- sum + factor * value`, or that alone if it is the first term.
-fn add_term(sum: &mut [f32], first: bool, factor: f32, value: impl Fn(usize) -> f32) {
-    for (at, s) in sum.iter_mut().enumerate() {
-        let v = factor * value(at);
-        *s = if first { v } else { *s + v };
+/// The signs of a plan's chopper before it has flipped any.
+fn signs_of(plan: &Plan, [rows, columns]: [usize; 2]) -> Signs {
+    plan.chopper().map_or_else(Signs::default, |(owner, _)| match plan.transfers[owner].axis {
+        Axis::Columns => Signs::new(columns, rows),
+        Axis::Rows => Signs::new(rows, columns),
+    })
+}
+
+/// `sum <- sum + (factor value) sign`, or that alone for the first term.
+struct Add<'a> {
+    sum: &'a mut [f32],
+    first: bool,
+    factor: f32,
+    columns: usize,
+    /// Signs of rows and columns.
+    signs: Option<[&'a [f32]; 2]>,
+}
+
+impl Add<'_> {
+    #[inline(always)]
+    fn from(self, value: impl Fn(usize) -> f32) {
+        let Self { sum, first, factor, columns, signs } = self;
+        let Some([rows, across]) = signs else {
+            for (at, s) in sum.iter_mut().enumerate() {
+                let v = factor * value(at);
+                *s = if first { v } else { *s + v };
+            }
+            return;
+        };
+        for (row, (sum, sign)) in sum.chunks_exact_mut(columns).zip(rows).enumerate() {
+            for (column, (s, across)) in sum.iter_mut().zip(across).enumerate() {
+                let v = (factor * value(row * columns + column)) * (sign * across);
+                *s = if first { v } else { *s + v };
+            }
+        }
     }
 }
 
 /// Saved state.
 impl Tile {
-    /// The running means of the peripheries that have one.
-    fn averaged(&self) -> Vec<(&'static str, f32)> {
+    /// Single numbers that move on, 0 for none yet: the running means of the peripheries that have one, the running maxima of the gradient.
+    fn running(&mut self) -> Vec<(&'static str, &mut f32)> {
         let managed = [&self.forward, &self.backward].map(|io| io.noise_management == NoiseManagement::AverageAbsMax);
-        (0..2).filter(|side| managed[*side]).map(|side| (AVERAGED[side], self.means[side])).collect()
+        let means = ["forward.average_abs_max", "backward.average_abs_max"].into_iter().zip(&mut self.means);
+        let largest = ["gradient.max_abs_x", "gradient.max_abs_d"].into_iter().zip(&mut self.counters.largest);
+        let scaled = self.plan.gradient.auto_scale.is_some();
+        let used = means.zip(managed).filter_map(|(mean, managed)| managed.then_some(mean));
+        used.chain(largest.filter(|_| scaled)).collect()
     }
 
     /// Everything needed to go on bit for bit, by name.
-    pub fn state(&self) -> Vec<(String, State)> {
+    pub fn state(&mut self) -> Vec<(String, State)> {
         let mut state = Vec::new();
         self.arrays.iter().for_each(|array| state.extend(array.state()));
         for (name, matrix) in self.plan.digital.iter().zip(&self.digital) {
-            state.push((format!("{name}.values"), State::Values(matrix.clone())));
+            state.push((format!("{name}.values"), State::Values(matrix.get())));
         }
-        for (name, mean) in self.averaged() {
-            state.push((name.into(), State::Values(vec![mean])));
+        for (name, number) in self.running() {
+            state.push((name.into(), State::Values(vec![*number])));
+        }
+        for (name, signs) in self.counters.signs.named() {
+            state.push((name.into(), State::Counts(signs.iter().map(|sign| u64::from(*sign < 0.0)).collect())));
         }
         let mut counts = vec![self.counters.vectors, self.counters.batches];
         counts.extend(self.products);
@@ -491,8 +587,11 @@ impl Tile {
     /// Whether every update of an array ends at the bounds of its cells.
     fn is_bounded(&self, array: usize) -> bool {
         let gradient = (self.plan.gradient.target == Place::Array(array)).then_some(&self.pulses);
-        let steps = self.plan.transfers.iter().flat_map(|transfer| &transfer.steps).filter(|step| step.target == array);
-        steps.map(|step| &step.pulses).chain(gradient).all(|pulses| pulses.pulse_type != PulseType::None)
+        let writes = self.plan.transfers.iter().flat_map(|transfer| &transfer.steps).filter_map(|step| match step {
+            Step::Write(write) if write.target == Place::Array(array) => Some(&write.pulses),
+            _ => None,
+        });
+        writes.chain(gradient).all(|pulses| pulses.pulse_type != PulseType::None)
     }
 
     /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
@@ -511,13 +610,26 @@ impl Tile {
         for (name, matrix) in self.plan.digital.iter().zip(&mut next.digital) {
             let stored = values(&format!("{name}.values"))?;
             check_matrix(name, &stored, self.rows, self.columns).map_err(|e| e.within("state"))?;
-            *matrix = stored;
+            matrix.set(&stored);
         }
-        for (name, _) in self.averaged() {
-            let mean = values(name)?;
-            match mean[..] {
-                [mean] if mean >= 0.0 && mean.is_finite() => next.means[usize::from(name == AVERAGED[1])] = mean,
-                _ => return Err(Error::value(&format!("state.{name}"), format_args!("{mean:?}"), "one number >= 0, finite")),
+        for (name, number) in next.running() {
+            let saved = values(name)?;
+            match saved[..] {
+                [saved] if saved >= 0.0 && saved.is_finite() => *number = saved,
+                _ => return Err(Error::value(&format!("state.{name}"), format_args!("{saved:?}"), "one number >= 0, finite")),
+            }
+        }
+        for (name, signs) in next.counters.signs.named_mut() {
+            match take(name).ok_or_else(|| missing(name))? {
+                State::Counts(turned) if turned.len() == signs.len() && turned.iter().all(|turned| *turned < 2) => {
+                    signs.iter_mut().zip(turned).for_each(|(sign, turned)| *sign = if turned == 1 { -1.0 } else { 1.0 });
+                }
+                _ => {
+                    return Err(Error::new(
+                        format!("state.{name}"),
+                        format!("is not what this tile has, allowed: {} counts of 0 or 1", signs.len()),
+                    ));
+                }
             }
         }
         let expected = 7 + 3 * self.counters.transfers.len();
