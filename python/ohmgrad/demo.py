@@ -1,4 +1,4 @@
-"""The demo: four training algorithms on one non-ideal device, each at its own best learning rate.
+"""The demo: training algorithms on one non-ideal device, each at its own best learning rate.
 
 A 64-32-10 network learns the bundled handwritten digits, on every learning rate and several seeds of device, noise,
 initial weights and order of the data. The learning rate of an algorithm is chosen by validation accuracy; what is
@@ -7,33 +7,47 @@ reported is the test accuracy there. Nothing is asserted: the table shows what c
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cache
-from multiprocessing.synchronize import Event
+from functools import cache, partial
 from statistics import fmean, stdev
 from typing import Any
 
 from . import _core, data
-from .algorithms import Algorithm, AnalogSGD, ResidualLearning, TikiTaka
+from ._workers import Stoppable, spread
+from .algorithms import (
+    AGAD,
+    ERIDER,
+    Algorithm,
+    AnalogSGD,
+    ChoppedTikiTakaV2,
+    MixedPrecision,
+    MultiTileResidualLearning,
+    ResidualLearning,
+    ResidualLearningV2,
+    TikiTaka,
+    TikiTakaV2,
+)
 from .devices import Device, SoftBoundsReference
 from .io import IO
 from .nn import NLL, Linear, LogSoftmax, Sequential, Tanh
-from .train import History, fit
+from .train import fit
 
 ALGORITHMS: dict[str, Algorithm | None] = {
     "digital": None,
     "analog": AnalogSGD(),
     "tiki-taka": TikiTaka(fast_lr=0.01, gamma=0.0),
     "residual": ResidualLearning(fast_lr=0.01, gamma=0.4),
+    "tiki-taka-v2": TikiTakaV2(fast_lr=0.01, units_in_mbatch=False),
+    "residual-v2": ResidualLearningV2(units_in_mbatch=False),
+    "c-ttv2": ChoppedTikiTakaV2(fast_lr=0.1, auto_scale=True),
+    "agad": AGAD(),
+    "multi-tile": MultiTileResidualLearning(),
+    "mixed-precision": MixedPrecision(),
+    "e-rider": ERIDER(fast_lr=0.05, transfer_lr=0.01),
 }
 """What can be compared; `digital` is plain SGD with exact products."""
 
@@ -58,7 +72,7 @@ class Settings:
     """What to run: all combinations of `algorithms` (keys of ALGORITHMS), learning `rates` and seeds 0..`seeds`-1."""
 
     device: Device = DEVICE
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    algorithms: tuple[str, ...] = ("digital", "analog", "tiki-taka", "residual")
     rates: tuple[float, ...] = RATES
     seeds: int = 5
     epochs: int = 15
@@ -108,8 +122,8 @@ def model(algorithm: str, device: Device, seed: int) -> Sequential:
         )
 
 
-def train(algorithm: str, lr: float, seed: int, settings: Settings, stop: Callable[[], bool] = lambda: False) -> Run:
-    """One run; `stop` is asked after every epoch."""
+def train(algorithm: str, lr: float, seed: int, settings: Settings) -> Run:
+    """One run."""
     started = time.perf_counter()
     parts = _digits()
     history = fit(
@@ -122,7 +136,7 @@ def train(algorithm: str, lr: float, seed: int, settings: Settings, stop: Callab
         lr=lr,
         loss=NLL(),
         seed=seed,
-        callbacks=[_Stop(stop)],
+        callbacks=[Stoppable()],
         progress=False,
     )
     return Run(
@@ -140,69 +154,19 @@ def _digits() -> tuple[data.Dataset, data.Dataset, data.Dataset]:
     return data.digits(validation=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    asked: Callable[[], bool]
-
-    def on_epoch_end(self, epoch: int, history: History, model: Sequential) -> bool:
-        return self.asked()
-
-
 def runs(settings: Settings) -> Generator[Run, None, None]:
-    """All runs in the order they finish, spread over one worker process per core of the affinity mask.
+    """All runs in the order they finish, spread over all cores.
 
-    A worker has one thread, which is faster than many threads on small layers; results do not depend on either.
     Ctrl-C, and leaving the iterator early, stop the workers after their current epoch.
     """
     jobs = [(a, lr, seed) for a in settings.algorithms for lr in settings.rates for seed in range(settings.seeds)]
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    workers = min(len(jobs), int(_core.info()["cpus"]))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(stop,)) as pool:
-        try:
-            with _ignoring_interrupts():
-                futures: list[Future[Run]] = [pool.submit(_work, *job, settings) for job in jobs]
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    with closing(spread(partial(_work, settings), jobs)) as done:
+        for _, run in done:
+            yield run
 
 
-_stop: Event
-
-
-def _start_worker(stop: Event) -> None:
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _core.set_threads(1)
-
-
-def _end_with_parent() -> None:
-    """Without this a worker whose parent was killed would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(algorithm: str, lr: float, seed: int, settings: Settings) -> Run:
-    return train(algorithm, lr, seed, settings, _stop.is_set)
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Processes started in here inherit that Ctrl-C is not for them, from their first instruction on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _work(settings: Settings, job: tuple[str, float, int]) -> Run:
+    return train(*job, settings)
 
 
 def summary(settings: Settings, done: Sequence[Run]) -> list[Result]:

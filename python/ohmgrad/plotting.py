@@ -32,12 +32,15 @@ def demo_picture(settings: Settings, runs: Sequence[Run]) -> bytes:
     figure = Figure(figsize=(15, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     rates, epochs, device = figure.subplots(1, 3)
-    for result, colour in zip(summary(settings, runs), _COLOURS, strict=False):
+    # More algorithms than colours: the others are dashed.
+    looks = [(colour, style) for style in ("-", "--") for colour in _COLOURS]
+    for result, (colour, style) in zip(summary(settings, runs), looks, strict=False):
         own = [run for run in runs if run.algorithm == result.algorithm]
         at_rate = [[run.test[-1] for run in own if run.lr == lr] for lr in sorted(settings.rates)]
-        _band(rates, sorted(settings.rates), at_rate, colour, result.algorithm)
+        _band(rates, sorted(settings.rates), at_rate, colour, style, result.algorithm)
         chosen = [run.test for run in own if run.lr == result.lr]
-        _band(epochs, range(1, settings.epochs + 1), list(zip(*chosen, strict=True)), colour, result.algorithm)
+        over_epochs = list(zip(*chosen, strict=True))
+        _band(epochs, range(1, settings.epochs + 1), over_epochs, colour, style, result.algorithm)
         rates.plot(result.lr, 100 * result.test, "o", ms=11, mfc="none", mec=colour)
     rates.set(xscale="log", xlabel="learning rate", title="At the last epoch (ring: rate chosen by validation)")
     rates.set_xticks(sorted(settings.rates), [f"{lr:g}" for lr in sorted(settings.rates)], minor=False)
@@ -86,10 +89,12 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _band(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], colour: str, label: str) -> None:
+def _band(
+    axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], colour: str, style: str, label: str
+) -> None:
     low, mean, high = ([100 * f(v) for v in values] for f in (min, fmean, max))
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(x, mean, "o-", ms=3.5, color=colour, label=label)
+    axes.plot(x, mean, "o" + style, ms=3.5, color=colour, label=label)
 
 
 def response(axes: Axes, device: Device) -> None:

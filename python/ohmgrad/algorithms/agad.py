@@ -22,7 +22,7 @@ Reads and writes per sample as in c-TTv2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from .base import Accumulate, Plan, Rate, Term, TileFacts, algorithms
@@ -38,6 +38,8 @@ class AGAD(ChoppedTikiTakaV2):
     Beside its fields, of which ``in_chop_random`` stays False and ``in_chop_prob`` is not 0:
 
     - ``tail_weightening``: weight of the latest reads in the mean, > 0; as many of a period as make 1 count alike.
+    - ``subtract_reference``: the weight has ``gamma c (fast - reference)`` instead of ``gamma c fast``. With that and
+      ``gamma > 0`` this is the algorithm in the published code of E-RIDER (arXiv 2602.21321; see :class:`ERIDER`).
     - ``buffer_cap``: without ``forget_buffer``, what stays in the buffer is at most so many times ``desired_bl`` of the
       writes, >= 0; 0: any.
 
@@ -50,6 +52,7 @@ class AGAD(ChoppedTikiTakaV2):
     in_chop_random: bool = False
     auto_scale: bool = True
     tail_weightening: float = 5.0
+    subtract_reference: bool = False
     buffer_cap: float = 0.0
 
     def __post_init__(self) -> None:
@@ -64,10 +67,11 @@ class AGAD(ChoppedTikiTakaV2):
         passes = max(ceil(1 / self.in_chop_prob), 2)
         share = min(self.tail_weightening / passes, 1.0)
         residual = (Term("fast", chopped=True), Term("reference", factor=-1.0, chopped=True))
+        seen = residual if self.subtract_reference else residual[:1]
         return Plan(
             arrays=("fast", "slow"),
             digital=("hidden", "mean", "reference"),
-            weight=(Term("fast", factor=self.gamma, chopped=True), Term("slow")),
+            weight=(*(replace(term, factor=self.gamma * term.factor) for term in seen), Term("slow")),
             gradient=self._scaled_gradient(True),
             transfers=(
                 self._transfer(

@@ -1,4 +1,4 @@
-"""The command line: ``ohmgrad train``, ``demo``, ``device``, ``info``, ``completion``; one file for each.
+"""The command line: ``ohmgrad train``, ``demo``, ``device``, ``reproduce``, ``info``, ``completion``; a file for each.
 
 A mistake in how a command is used ends with exit code 2, any other failure with 1, Ctrl-C with 130; each of them with
 one line on stderr.
@@ -15,6 +15,7 @@ from ._completion import completion
 from ._demo import demo
 from ._device import device
 from ._info import info
+from ._reproduce import reproduce
 from ._train import train
 
 
@@ -57,5 +58,5 @@ def main() -> None:
     """Train neural networks on crossbars of non-ideal resistive elements."""
 
 
-for _command in (train, demo, device, info, completion):
+for _command in (train, demo, device, reproduce, info, completion):
     main.add_command(_command)

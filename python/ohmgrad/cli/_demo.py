@@ -25,9 +25,11 @@ def _names(text: str) -> tuple[str, ...]:
     from ..demo import ALGORITHMS
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if names == ("all",):
+        return tuple(ALGORITHMS)
     for name in names:
         if name not in ALGORITHMS:
-            raise ValueError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}")
+            raise ValueError(f"unknown algorithm {name!r}; known: all, {', '.join(ALGORITHMS)}")
     return names
 
 
@@ -41,7 +43,7 @@ def _rates(text: str) -> tuple[float, ...]:
 
 @click.command()
 @click.option("--device", callback=parameter(device_of), help="Such as 'SoftBounds(dw_min=0.002, w_max=1)'.")
-@click.option("--algorithms", callback=parameter(_names), help="Of digital,analog,tiki-taka,residual (all).")
+@click.option("--algorithms", callback=parameter(_names), help="Such as tiki-taka,agad; all: all there are.")
 @click.option("--lr", "rates", callback=parameter(_rates), help="Learning rates, such as 0.01,0.05.")
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Number of seeds (5).")
 @click.option("--epochs", type=click.IntRange(1, 10000), help="Epochs of every run (15).")
@@ -68,7 +70,7 @@ def _demo(out: Path, chosen: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     console.print(f"Device: {settings.device!r}", highlight=False)
     each = len(settings.rates) * settings.seeds
-    columns = TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description:<15}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress, closing(experiment.runs(settings)) as runs:
         bars = {name: progress.add_task(name, total=each) for name in settings.algorithms}
         for run in runs:
@@ -85,15 +87,15 @@ def _table(results: list[Result], seeds: int) -> Table:
     from rich.table import Table
 
     table = Table(title=f"Test accuracy at the learning rate with the best validation accuracy, {seeds} seeds")
-    for heading in ("algorithm", "lr", "mean", "std", "worst seed", "rates within 2 points", "s per run"):
-        table.add_column(heading, justify="left" if heading == "algorithm" else "right")
+    for heading in ("algorithm", "lr", "mean", "std", "worst (seed)", "rates within 2 points", "s per run"):
+        table.add_column(heading, justify="left" if heading == "algorithm" else "right", no_wrap=heading == "algorithm")
     for result in results:
         table.add_row(
             result.algorithm,
             f"{result.lr:g}",
             f"{result.test:.1%}",
             "-" if result.test_std is None else f"{100 * result.test_std:.1f}",
-            f"{result.worst:.1%} (seed {result.worst_seed})",
+            f"{result.worst:.1%} ({result.worst_seed})",
             ", ".join(f"{lr:g}" for lr in result.near),
             f"{result.seconds_per_run:.2f}",
         )

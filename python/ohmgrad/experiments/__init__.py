@@ -1,0 +1,1 @@
+"""Published experiments: one file per table or figure; ``ohmgrad reproduce`` runs them."""
