@@ -34,8 +34,8 @@ impl<'a> Outputs<'a> {
         Self { io, noise, nonlinearity }
     }
 
-    /// From currents to numbers times `back`, for one vector; says whether a number was beyond the range.
-    pub(crate) fn convert(&self, isa: Isa, z: &mut [f32], y: &mut [f32], back: f32, key: Key) -> bool {
+    /// From currents to numbers times `back`, in place, for one vector; says whether a number was beyond the range.
+    pub(crate) fn convert(&self, isa: Isa, z: &mut [f32], back: f32, key: Key) -> bool {
         let io = self.io;
         if !self.nonlinearity.is_empty() {
             let gain = 1.0 + io.out_nonlinearity * io.slope_calibration;
@@ -56,7 +56,7 @@ impl<'a> Outputs<'a> {
         let mut over = false;
         let rounding = Rounding { step: io.step_out(), stochastic: io.out_sto_round, key, counter: 2 };
         let below = io.bm_test_negative_bound;
-        isa.run(OutputChain { z, y, rounding, bound: io.out_bound, noise, key, back, below, over: &mut over });
+        isa.run(OutputChain { z, rounding, bound: io.out_bound, noise, key, back, below, over: &mut over });
         over
     }
 }
@@ -123,7 +123,6 @@ impl Kernel for InputChain<'_> {
 
 struct OutputChain<'a> {
     z: &'a mut [f32],
-    y: &'a mut [f32],
     rounding: Rounding,
     bound: f32,
     noise: f32,
@@ -141,14 +140,14 @@ impl Kernel for OutputChain<'_> {
         }
         self.rounding.round(self.z);
         let mut over = 0;
-        for (y, z) in self.y.iter_mut().zip(self.z) {
+        for z in self.z {
             let mut v = *z;
             if self.bound > 0.0 {
                 let tested = if self.below { v.abs() } else { v };
                 over |= (tested > self.bound) as u32;
                 v = clip(v, -self.bound, self.bound);
             }
-            *y = v * self.back;
+            *z = v * self.back;
         }
         *self.over = over != 0;
     }

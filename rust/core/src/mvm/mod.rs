@@ -180,11 +180,11 @@ pub(crate) fn product(
             let y = &mut y[v.index * lines_out..][..lines_out];
             let back = io.out_scale * v.scale();
             let lines = at * lines_out..(at + 1) * lines_out;
-            let mut over = outputs.convert(machine.isa, &mut currents[0][lines.clone()], y, back, keys[at]);
+            let mut over = outputs.convert(machine.isa, &mut currents[0][lines.clone()], back, keys[at]);
+            y.copy_from_slice(&currents[0][lines.clone()]);
             if let Some(negative) = currents.get_mut(1) {
-                let mut other = vec![0.0; lines_out];
-                over |= outputs.convert(machine.isa, &mut negative[lines], &mut other, back, keys[at].child(1));
-                y.iter_mut().zip(other).for_each(|(y, other)| *y -= other);
+                over |= outputs.convert(machine.isa, &mut negative[lines.clone()], back, keys[at].child(1));
+                y.iter_mut().zip(&negative[lines]).for_each(|(y, other)| *y -= other);
             }
             if over && manage_bounds && io.may_repeat(v.r) {
                 let worst_case = io.bound_management == BoundManagement::IterativeWorstCase && v.pass == 0;
@@ -197,17 +197,20 @@ pub(crate) fn product(
     y
 }
 
-/// The read-out of a line by a one-hot input of height 1, for peripheries that do not need the whole row ([`Io::needs_whole_row`]).
+/// The read-out of lines by one-hot inputs of height 1, for peripheries that do not need the whole row ([`Io::needs_whole_row`]).
 pub(crate) struct ReadChain<'a> {
+    isa: Isa,
     io: &'a Io,
     /// What the DAC makes of 1.
     one: f32,
     /// The factor behind the ADC.
     back: f32,
+    outputs: Outputs<'a>,
 }
 
 impl<'a> ReadChain<'a> {
-    pub(crate) fn new(io: &'a Io) -> Self {
+    /// For lines of so many cells; `fixed` is the key of what output lines keep.
+    pub(crate) fn new(isa: Isa, io: &'a Io, cells: usize, fixed: Key) -> Self {
         let mut one = [1.0];
         let mut back = io.out_scale;
         if !io.is_perfect {
@@ -215,25 +218,25 @@ impl<'a> ReadChain<'a> {
             back = io.out_scale * alpha;
             convert_in(Isa::Portable, io, &mut one, alpha, Key(0));
         }
-        Self { io, one: one[0], back }
+        Self { isa, io, one: one[0], back, outputs: Outputs::new(isa, io, cells, fixed) }
     }
 
-    /// Reads a line of values in place, with the streams `key` of the noise and `fixed` of what output lines keep.
-    pub(crate) fn read(&self, isa: Isa, z: &mut [f32], key: Key, fixed: Key) {
+    /// Reads a line of values in place, with the stream `key` of the noise.
+    pub(crate) fn read(&self, z: &mut [f32], key: Key) {
         if self.io.is_perfect {
             return z.iter_mut().for_each(|v| *v *= self.back);
         }
         let square = self.one * self.one;
+        let noisy = self.io.w_noise > 0.0 && self.io.w_noise_type != WeightNoise::None;
         let sums: Vec<f32> = match self.io.w_noise_type {
-            WeightNoise::PcmRead if self.io.w_noise > 0.0 => z.iter().map(|w| w.abs() * square).collect(),
+            _ if !noisy => Vec::new(),
+            WeightNoise::PcmRead => z.iter().map(|w| w.abs() * square).collect(),
             _ => vec![square],
         };
         z.iter_mut().for_each(|v| *v *= self.one);
-        if self.io.w_noise > 0.0 && self.io.w_noise_type != WeightNoise::None {
-            weight_noise(isa, self.io.w_noise, z, &sums, key);
+        if noisy {
+            weight_noise(self.isa, self.io.w_noise, z, &sums, key);
         }
-        let mut y = vec![0.0; z.len()];
-        Outputs::new(isa, self.io, z.len(), fixed).convert(isa, z, &mut y, self.back, key);
-        z.copy_from_slice(&y);
+        self.outputs.convert(self.isa, z, self.back, key);
     }
 }

@@ -4,10 +4,11 @@ use super::executor::{Executor, Tallies};
 use super::schedule::Turn;
 use super::{Accumulate, Axis, Flips, Place, Step, Term, Threshold, Transfer, Write};
 use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
-use crate::pulse::{Keys, Notes};
+use crate::pulse::{Job, Keys, Notes};
 use crate::rng::{Key, Use};
 use crate::simd::{Kernel, clip, finite};
 use crate::tile::crossbar::Lines;
+use crate::tile::digital::transposed;
 
 /// Notes of the crossbars of the gradient's array, and the first of them that belongs to the event.
 pub(super) type Noted<'a> = (&'a [Notes], usize);
@@ -26,76 +27,70 @@ pub(super) struct Occasion<'a> {
     pub(super) crosses: &'a [Vec<f32>],
 }
 
-/// What events read, and scratch for their lines.
-struct Readings<'a> {
-    /// `[source][turn][cell of the line]`
+/// Memory of events, kept from one to the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scratch {
+    /// What was read: `[source][turn][cell of the line]`.
     seen: Vec<f32>,
-    sources: &'a [usize],
-    turns: &'a [Turn],
-    /// Cells of a line.
-    cells: usize,
-}
-
-impl Readings<'_> {
-    fn of(&self, array: usize, turn: usize) -> &[f32] {
-        let source = self.sources.iter().position(|source| *source == array).unwrap_or(0);
-        &self.seen[(source * self.turns.len() + turn) * self.cells..][..self.cells]
-    }
+    /// What a step works on: `[turn][cell of the line]`.
+    sums: Vec<f32>,
+    /// A line of a digital matrix, or of what an array is to be.
+    line: Vec<f32>,
 }
 
 impl Executor<'_> {
-    /// An event of a transfer.
+    /// An event of a transfer. Lines differ, and all of a step happens on one line: it makes no difference that a step is done with all lines
+    /// before the next one begins.
     pub(super) fn transfer(&mut self, occasion: Occasion, noted: Option<Noted>, tallies: &mut Tallies) {
-        let Occasion { transfer, index, number, rho, turns, crosses } = occasion;
+        let Occasion { transfer, turns, .. } = occasion;
+        let mut scratch = std::mem::take(self.scratch);
         let cells = if transfer.axis == Axis::Columns { self.rows } else { self.columns };
-        let key = |key: Key, line: usize| key.child(index as u64).child(number).child(line as u64);
-        let mut seen = Vec::with_capacity(transfer.sources.len() * turns.len() * cells);
+        scratch.line.resize(cells, 0.0);
+        scratch.seen.clear();
         for &source in &transfer.sources {
             let noted = noted.filter(|_| self.plan.gradient.target == Place::Array(source));
-            self.read_array(source, transfer, turns, noted, tallies, &key, &mut seen);
+            self.read_array(source, occasion, noted, tallies, &mut scratch.seen);
         }
-        let readings = Readings { seen, sources: &transfer.sources, turns, cells };
-        let (mut sum, mut line) = (vec![0f32; cells], vec![0f32; cells]);
-        for (place, turn) in turns.iter().enumerate() {
-            let lines = Lines::of(transfer.axis, turn.line);
-            self.reset_sources(transfer, turn.line, &|of| key(of, turn.line));
-            for (at, step) in transfer.steps.iter().enumerate() {
-                self.sum(step.source(), &readings, place, crosses, &lines, &mut sum);
-                match step {
-                    Step::Accumulate(step) => {
-                        let key = |run: Key| key(run.of(Use::Copy), turn.line).child(at as u64);
-                        self.accumulate(step, &lines, rho, &sum, &mut line, tallies, &key);
-                    }
-                    Step::Write(step) => {
-                        // Counters from a state may be anything.
-                        let ordinal = number.wrapping_mul(turns.len() as u64).wrapping_add(place as u64);
-                        let tags = [index as u64, at as u64, number, turn.line as u64];
-                        self.write(step, transfer.axis, turn, rho, &mut sum, tags, ordinal, tallies);
-                    }
+        turns.iter().for_each(|turn| self.reset_sources(occasion, turn.line));
+        for (at, step) in transfer.steps.iter().enumerate() {
+            scratch.sums.resize(turns.len() * cells, 0.0);
+            for (place, (turn, sum)) in turns.iter().zip(scratch.sums.chunks_exact_mut(cells)).enumerate() {
+                let seen = |source: usize| &scratch.seen[(source * turns.len() + place) * cells..][..cells];
+                self.sum(step.source(), occasion, turn, seen, &mut scratch.line, sum);
+                if let Step::Accumulate(step) = step {
+                    self.accumulate(step, at, occasion, turn, sum, &mut scratch.line, tallies);
                 }
             }
-            if turn.flips && transfer.chopper.is_some_and(|chopper| chopper.flips != Flips::Together) {
-                self.latch(transfer, &lines, &mut line, &|of| key(of.of(Use::Latch), turn.line));
+            if let Step::Write(step) = step {
+                self.write(step, at, occasion, &mut scratch, tallies);
             }
         }
-        if turns.first().is_some_and(|turn| turn.flips) && transfer.chopper.is_some_and(|chopper| chopper.flips == Flips::Together) {
-            for all in 0..self.rows * self.columns / cells {
-                self.latch(transfer, &Lines::of(transfer.axis, all), &mut line, &|of| key(of.of(Use::Latch), all));
-            }
+        let together = transfer.chopper.is_some_and(|chopper| chopper.flips == Flips::Together);
+        if !together {
+            turns.iter().filter(|turn| turn.flips).for_each(|turn| self.latch(occasion, turn.line, &mut scratch.line));
+        } else if turns.first().is_some_and(|turn| turn.flips) {
+            (0..self.rows * self.columns / cells).for_each(|line| self.latch(occasion, line, &mut scratch.line));
         }
+        *self.scratch = scratch;
     }
 
-    /// `sum of factor [c] source` on the line of a turn.
-    fn sum(&self, terms: &[Term], readings: &Readings, place: usize, crosses: &[Vec<f32>], lines: &Lines, sum: &mut [f32]) {
-        let turn = &readings.turns[place];
-        let mut gathered = Vec::new();
+    /// `sum of factor [c] source` on the line of a turn; `seen` is what was read of an array there.
+    fn sum<'a>(
+        &self,
+        terms: &[Term],
+        occasion: Occasion,
+        turn: &Turn,
+        seen: impl Fn(usize) -> &'a [f32],
+        line: &mut [f32],
+        sum: &mut [f32],
+    ) {
+        let Occasion { transfer, crosses, .. } = occasion;
         for (at, term) in terms.iter().enumerate() {
             let values = match term.place {
-                Place::Array(array) => readings.of(array, place),
+                Place::Array(array) => seen(transfer.sources.iter().position(|source| *source == array).unwrap_or(0)),
                 Place::Digital(matrix) => {
-                    gathered.resize(sum.len(), 0.0);
-                    self.digital[matrix].read(lines, &mut gathered);
-                    &gathered
+                    self.digital[matrix].read(&Lines::of(transfer.axis, turn.line), line);
+                    &*line
                 }
             };
             let (sign, cross) = if term.chopped { (turn.sign, crosses[turn.cross].as_slice()) } else { (1.0, [].as_slice()) };
@@ -103,28 +98,29 @@ impl Executor<'_> {
         }
     }
 
-    /// `into <- keep into + gain sum`, `key` that of the step.
+    /// `into <- keep into + gain sum` on the line of a turn.
     #[allow(clippy::too_many_arguments)]
     fn accumulate(
         &mut self,
         step: &Accumulate,
-        lines: &Lines,
-        rho: f64,
+        at: usize,
+        occasion: Occasion,
+        turn: &Turn,
         sum: &[f32],
         line: &mut Vec<f32>,
         tallies: &Tallies,
-        key: &dyn Fn(Key) -> Key,
     ) {
-        let gain = step.gain.at(self.lr, rho) as f32;
+        let gain = step.gain.at(self.lr, occasion.rho) as f32;
+        let lines = Lines::of(occasion.transfer.axis, turn.line);
         match step.into {
-            Place::Digital(into) => self.digital[into].read(lines, line),
+            Place::Digital(into) => self.digital[into].read(&lines, line),
             Place::Array(into) => {
                 line.clear();
-                self.arrays[into].seen_now(lines, &tallies[into], self.moment, line);
+                self.arrays[into].seen_now(&lines, &tallies[into], self.moment, line);
             }
         }
         self.machine.isa.run(Filter { line, sum, keep: step.keep, gain });
-        self.put(step.into, lines, line, key);
+        self.put(step.into, &lines, line, &|run| occasion.key(run.of(Use::Copy), turn.line).child(at as u64));
     }
 
     /// Sets a line of a matrix; on an array it is programmed.
@@ -136,71 +132,97 @@ impl Executor<'_> {
     }
 
     /// Copies what the chopper latches on a line.
-    fn latch(&mut self, transfer: &Transfer, lines: &Lines, line: &mut [f32], key: &dyn Fn(Key) -> Key) {
-        if let Some((Place::Digital(from), to)) = transfer.chopper.and_then(|chopper| chopper.latch) {
-            self.digital[from].read(lines, line);
-            self.put(to, lines, line, key);
+    fn latch(&mut self, occasion: Occasion, line: usize, values: &mut [f32]) {
+        let lines = Lines::of(occasion.transfer.axis, line);
+        if let Some((Place::Digital(from), to)) = occasion.transfer.chopper.and_then(|chopper| chopper.latch) {
+            self.digital[from].read(&lines, values);
+            self.put(to, &lines, values, &|run| occasion.key(run.of(Use::Latch), line));
         }
     }
 
-    /// `target += rate u` on the line of a turn, `u` made of `sum`, in pulses: on columns `x` is 1 on that line and `d = -u`; on rows `d` is 1 and `x = -u`.
+    /// `target += rate u` on the lines of all turns, `u` made of the sums.
+    fn write(&mut self, step: &Write, at: usize, occasion: Occasion, scratch: &mut Scratch, tallies: &mut Tallies) {
+        let Occasion { transfer, index, number, rho, turns, .. } = occasion;
+        let cells = scratch.line.len();
+        let rate = step.rate.at(self.lr, rho);
+        let whole =
+            matches!(step.target, Place::Array(target) if self.arrays[target].takes_all()) && step.pulses.given() && turns.len() > 1;
+        for (place, (turn, u)) in turns.iter().zip(scratch.sums.chunks_exact_mut(cells)).enumerate() {
+            let lines = Lines::of(transfer.axis, turn.line);
+            let mut any = self.amount(step, &lines, u, &mut scratch.line);
+            if step.after_passes.is_some_and(|passes| turn.pass <= passes) {
+                u.fill(0.0);
+                any = false;
+            }
+            match step.target {
+                _ if whole || !any => {}
+                Place::Digital(target) => {
+                    self.digital[target].read(&lines, &mut scratch.line);
+                    let rate = rate as f32;
+                    scratch.line.iter_mut().zip(&*u).for_each(|(v, u)| *v = finite(*v + finite(rate * *u)));
+                    self.digital[target].write(&lines, &scratch.line);
+                }
+                Place::Array(target) => {
+                    // On columns `x` is 1 on that line and `d = -u`; on rows `d` is 1 and `x = -u`.
+                    u.iter_mut().for_each(|u| *u = -*u);
+                    let run = self.arrays[target].run;
+                    let tags = [index as u64, at as u64, number, turn.line as u64];
+                    let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
+                    let (keys, rates) = ([Keys { x: key(Use::WriteX), d: key(Use::WriteD) }], [rate]);
+                    let (x, d): (&[f32], &[f32]) = if transfer.axis == Axis::Columns { (&[1.0], u) } else { (u, &[1.0]) };
+                    let job = self.job(x, d, self.spans(transfer.axis, turn.line, 1), &rates, &keys);
+                    // Counters from a state may be anything.
+                    let ordinal = number.wrapping_mul(turns.len() as u64).wrapping_add(place as u64);
+                    self.pulse(target, &step.pulses, job, &[ordinal], Use::WriteX, &[], tallies);
+                }
+            }
+        }
+        if let (true, Place::Array(target)) = (whole, step.target) {
+            self.write_whole(target, step, occasion, rate, &scratch.sums, cells, tallies);
+        }
+    }
+
+    /// The same with increments that need no trains, all at once where lines lie side by side.
     #[allow(clippy::too_many_arguments)]
-    fn write(
+    fn write_whole(
         &mut self,
+        target: usize,
         step: &Write,
-        axis: Axis,
-        turn: &Turn,
-        rho: f64,
-        sum: &mut [f32],
-        tags: [u64; 4],
-        ordinal: u64,
+        occasion: Occasion,
+        rate: f64,
+        sums: &[f32],
+        cells: usize,
         tallies: &mut Tallies,
     ) {
-        let lines = Lines::of(axis, turn.line);
-        let mut any = false;
-        self.machine.isa.run(Amount { sum, unit: step.unit, deadband: step.deadband, any: &mut any });
-        if let (Some(threshold), [Term { place: Place::Digital(source), .. }]) = (step.threshold, step.source.as_slice()) {
-            let mut kept = vec![0.0; sum.len()];
-            self.digital[*source].read(&lines, &mut kept);
-            self.machine.isa.run(Consume { sum, kept: &mut kept, unit: step.unit, threshold, any: &mut any });
-            self.digital[*source].write(&lines, &kept);
-        }
-        if !any || step.after_passes.is_some_and(|passes| turn.pass <= passes) {
-            return;
-        }
-        let rate = step.rate.at(self.lr, rho);
-        match step.target {
-            Place::Digital(target) => {
-                let mut line = vec![0.0; sum.len()];
-                self.digital[target].read(&lines, &mut line);
-                let rate = rate as f32;
-                line.iter_mut().zip(sum).for_each(|(v, u)| *v = finite(*v + finite(rate * *u)));
-                self.digital[target].write(&lines, &line);
-            }
-            Place::Array(target) => {
-                sum.iter_mut().for_each(|u| *u = -*u);
-                let run = self.arrays[target].run;
-                let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
-                let (keys, rates) = ([Keys { x: key(Use::WriteX), d: key(Use::WriteD) }], [rate]);
-                let (x, d): (&[f32], &[f32]) = if axis == Axis::Columns { (&[1.0], sum) } else { (sum, &[1.0]) };
-                let job = self.job(x, d, self.spans(axis, turn.line), &rates, &keys);
-                self.pulse(target, &step.pulses, job, &[ordinal], Use::WriteX, &[], tallies);
-            }
+        let Occasion { transfer, turns, .. } = occasion;
+        let keys = [Keys { x: self.run, d: self.run }];
+        let mut begin = 0;
+        for part in turns.chunk_by(|a, b| a.line + 1 == b.line) {
+            let u = &sums[begin * cells..(begin + part.len()) * cells];
+            begin += part.len();
+            let turned = if transfer.axis == Axis::Columns { transposed(u, cells) } else { u.to_vec() };
+            let spans = self.spans(transfer.axis, part[0].line, part.len());
+            let rates = [rate];
+            let job = Job { given: &turned, ..self.job(&[], &[], spans, &rates, &keys) };
+            self.pulse(target, &step.pulses, job, &[0], Use::WriteX, &[], tallies);
         }
     }
 
-    /// What the periphery of a transfer shows of the lines of an array, one after the other.
-    #[allow(clippy::too_many_arguments)]
-    fn read_array(
-        &self,
-        at: usize,
-        transfer: &Transfer,
-        turns: &[Turn],
-        noted: Option<Noted>,
-        tallies: &Tallies,
-        event: &dyn Fn(Key, usize) -> Key,
-        seen: &mut Vec<f32>,
-    ) {
+    /// Makes amounts of sums, in units, and takes from the source what a threshold takes. False: nothing is left to write.
+    fn amount(&mut self, step: &Write, lines: &Lines, u: &mut [f32], kept: &mut [f32]) -> bool {
+        let mut any = false;
+        self.machine.isa.run(Amount { sum: u, unit: step.unit, deadband: step.deadband, any: &mut any });
+        if let (Some(threshold), [Term { place: Place::Digital(source), .. }]) = (step.threshold, step.source.as_slice()) {
+            self.digital[*source].read(lines, kept);
+            self.machine.isa.run(Consume { sum: u, kept, unit: step.unit, threshold, any: &mut any });
+            self.digital[*source].write(lines, kept);
+        }
+        any
+    }
+
+    /// Adds what the periphery of a transfer shows of the lines of an array, one after the other.
+    fn read_array(&self, at: usize, occasion: Occasion, noted: Option<Noted>, tallies: &Tallies, seen: &mut Vec<f32>) {
+        let Occasion { transfer, turns, .. } = occasion;
         let array = &self.arrays[at];
         let forward = transfer.axis == Axis::Columns;
         let fixed = array.fixed.child(if forward { Side::ReadColumns } else { Side::ReadRows } as u64);
@@ -211,35 +233,53 @@ impl Executor<'_> {
             for turn in turns {
                 let mut x = vec![0.0; if forward { self.columns } else { self.rows }];
                 x[turn.line] = 1.0;
-                let key = |purpose: Use| event(array.run.of(purpose), turn.line);
+                let key = |purpose: Use| occasion.key(array.run.of(purpose), turn.line);
                 let streams = Streams { inp: key(Use::ReadIn), out: key(Use::ReadOut), first: 0, fixed, noise: true };
                 seen.extend(product(self.machine, &transfer.io, matrix, &x, streams, &mut Mean::default(), false));
             }
             return;
         }
-        let chain = ReadChain::new(&transfer.io);
-        for (place, turn) in turns.iter().enumerate() {
-            let from = seen.len();
-            match noted {
-                Some((notes, first)) => array.noted(&Lines::of(transfer.axis, turn.line), notes, first + place, self.moment, seen),
-                None => array.seen_now(&Lines::of(transfer.axis, turn.line), &tallies[at], self.moment, seen),
+        let from = seen.len();
+        match noted {
+            Some((notes, first)) => {
+                for (place, turn) in turns.iter().enumerate() {
+                    array.noted(&Lines::of(transfer.axis, turn.line), notes, first + place, self.moment, seen);
+                }
             }
-            let key = event(array.run.of(Use::ReadOut), turn.line);
-            chain.read(self.machine.isa, &mut seen[from..], key.child(0).child(0), fixed);
+            None => {
+                for turn in turns {
+                    array.seen_now(&Lines::of(transfer.axis, turn.line), &tallies[at], self.moment, seen);
+                }
+            }
         }
+        let cells = if forward { self.rows } else { self.columns };
+        let chain = ReadChain::new(self.machine.isa, &transfer.io, cells, fixed);
+        let work = (seen.len() - from) * 4;
+        self.machine.pool.chunks(&mut seen[from..], cells, work, 0, |place, z| {
+            let key = occasion.key(array.run.of(Use::ReadOut), turns[place].line);
+            chain.read(z, key.child(0).child(0));
+        });
     }
 
-    /// Resets the line of every source array, with the transfer's probability.
-    fn reset_sources(&mut self, transfer: &Transfer, line: usize, event: &dyn Fn(Key) -> Key) {
-        if transfer.reset_prob == 0.0 || event(self.run.of(Use::ResetLine)).uniform(0, 0) >= transfer.reset_prob {
+    /// Resets a line of every source array, with the transfer's probability.
+    fn reset_sources(&mut self, occasion: Occasion, line: usize) {
+        let transfer = occasion.transfer;
+        if transfer.reset_prob == 0.0 || occasion.key(self.run.of(Use::ResetLine), line).uniform(0, 0) >= transfer.reset_prob {
             return;
         }
         let lines = Lines::of(transfer.axis, line);
         for &source in &transfer.sources {
             for crossbar in self.arrays[source].parts_mut() {
-                crossbar.reset_line(&lines, event(crossbar.run.of(Use::Reset).child(1)));
+                crossbar.reset_line(&lines, occasion.key(crossbar.run.of(Use::Reset).child(1), line));
             }
         }
+    }
+}
+
+impl Occasion<'_> {
+    /// The stream of the turn of a line, below what it is for.
+    fn key(&self, purpose: Key, line: usize) -> Key {
+        purpose.child(self.index as u64).child(self.number).child(line as u64)
     }
 }
 

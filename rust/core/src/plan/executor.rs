@@ -5,7 +5,7 @@
 //! event changes what the gradient works on, needs more of it than its own lines, or where updates have no trains. Ordinals of pulses are carried
 //! over cuts, so where a call is cut leaves no trace.
 
-use super::event::Occasion;
+use super::event::{Occasion, Scratch};
 use super::schedule::{Counters, Event, Turn, What};
 use super::{Axis, Place, Plan, Transfer};
 use crate::pool::Machine;
@@ -31,6 +31,7 @@ pub(crate) struct Executor<'a> {
     pub(crate) run: Key,
     /// To whose streams the noise of the pulses belongs.
     pub(crate) moment: Moment,
+    pub(crate) scratch: &'a mut Scratch,
 }
 
 /// A tally for each crossbar of each array that needs one.
@@ -155,7 +156,7 @@ impl Executor<'_> {
         let What::Transfer(index, turns) = &event.what else { return None };
         let transfer = &self.plan.transfers[*index];
         let note = |line: usize| {
-            let [rows, columns] = self.spans(transfer.axis, line);
+            let [rows, columns] = self.spans(transfer.axis, line, 1);
             Note { after: event.after, rows, columns }
         };
         self.reads_target(transfer).then(|| turns.iter().map(|turn| note(turn.line)).collect())
@@ -171,11 +172,11 @@ impl Executor<'_> {
         if self.plan.transfers[index].axis == Axis::Columns { self.columns } else { self.rows }
     }
 
-    /// Rows and columns of a line.
-    pub(super) fn spans(&self, axis: Axis, line: usize) -> [Span; 2] {
+    /// Rows and columns of `lines` lines from `first` on.
+    pub(super) fn spans(&self, axis: Axis, first: usize, lines: usize) -> [Span; 2] {
         match axis {
-            Axis::Columns => [Span { first: 0, len: self.rows }, Span { first: line, len: 1 }],
-            Axis::Rows => [Span { first: line, len: 1 }, Span { first: 0, len: self.columns }],
+            Axis::Columns => [Span { first: 0, len: self.rows }, Span { first, len: lines }],
+            Axis::Rows => [Span { first, len: lines }, Span { first: 0, len: self.columns }],
         }
     }
 
@@ -212,7 +213,7 @@ impl Executor<'_> {
 
     /// A job for a whole array of which every crossbar will take its share.
     pub(super) fn job<'a>(&self, x: &'a [f32], d: &'a [f32], [rows, columns]: [Span; 2], rates: &'a [f64], keys: &'a [Keys]) -> Job<'a> {
-        Job { x, d, rows, columns, rates, share: 1.0, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both }
+        Job { x, d, given: &[], rows, columns, rates, share: 1.0, granularity: 1.0, keys, noise: self.run, takes: None, route: Route::Both }
     }
 
     /// Rank-one updates of an array; `numbers` decide which device of a cell takes a vector.

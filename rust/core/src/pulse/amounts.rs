@@ -90,6 +90,13 @@ impl<'a> Amounts<'a> {
 
     #[inline(always)]
     fn products(&self, row: usize, group: &[usize], out: &mut [f32]) -> bool {
+        if !self.job.given.is_empty() {
+            let (rate, columns) = (self.job.rate(group[0]) as f32, self.job.columns.len);
+            for (dw, u) in out.iter_mut().zip(&self.job.given[row * columns..]) {
+                *dw = 0.0 + finite(rate * u);
+            }
+            return true;
+        }
         let mut any = false;
         for b in group {
             let (x, d) = self.job.vector(*b);

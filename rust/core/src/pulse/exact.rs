@@ -1,12 +1,13 @@
 //! Updates whose amount is computed for each cell ([`super::amounts`]): increments, or a number of pulses.
 
 use super::amounts::Amounts;
+use super::kernel::load;
 use super::notes::Notes;
 use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
-use crate::device::{Cell, Cells, Device, Model, Noise, Visit, analog_step, step};
+use crate::device::{Cell, Cells, Device, Model, Noise, Plane, Visit, analog_step, step};
 use crate::pool::Machine;
-use crate::simd::{Kernel, clip, finite, select};
+use crate::simd::{Kernel, LANES, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
 
 /// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product and sum kept finite.
@@ -47,24 +48,16 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
                 let noise = device.noise();
                 return each.on_lines(values, tally, |lines| each.pulse(model, noise, cells, lines));
             }
-            let dw_min = device.dw_min();
-            let change = |v: f32, dw: f32, at: usize| {
-                // A response below 0 would turn the sign of -0.
-                let given = 0u32.wrapping_sub(u32::from(dw != 0.0));
-                select(given, analog_step(model, &cells.cell(model, at), dw_min, v, dw), v)
-            };
-            each.steps(values, tally, change);
+            let alike = cells.alike().then(|| load(model, cells, 0, 0));
+            each.steps(values, tally, &Analog { model, cells, dw_min: device.dw_min(), alike });
         }
     }
     let amounts = Amounts::new(machine, crossbar, pulses, job);
     let each = Each { machine, columns: crossbar.columns, amounts: &amounts };
     let Crossbar { device, values, cells, .. } = crossbar;
     match pulses.pulse_type {
-        PulseType::None => each.steps(values, tally, |v: f32, dw: f32, _| finite(v + dw)),
-        PulseType::NoneWithDevice => {
-            let [w_max, w_min] = [&cells.planes[0], &cells.planes[1]];
-            each.steps(values, tally, |v: f32, dw: f32, at: usize| clip(v + dw, w_min.at(at), w_max.at(at)));
-        }
+        PulseType::None => each.steps(values, tally, &Unbounded),
+        PulseType::NoneWithDevice => each.steps(values, tally, &Bounded([&cells.planes[0], &cells.planes[1]])),
         PulseType::AnalogUpdate | PulseType::RandomIncrement => device.model.visit(Go(each, values, cells, device, tally, false)),
         _ => device.model.visit(Go(each, values, cells, device, tally, true)),
     }
@@ -85,18 +78,91 @@ impl Each<'_> {
         on_lines(self.machine, values, tally, &mut Notes::new(&[], 0), self.columns, job.rows.range(), work, |lines, _| f(lines));
     }
 
-    fn steps(&self, values: &mut [f32], tally: Option<&mut Tally>, change: impl Fn(f32, f32, usize) -> f32 + Copy + Sync) {
+    fn steps(&self, values: &mut [f32], tally: Option<&mut Tally>, change: &(impl Change + Sync)) {
         self.on_lines(values, tally, |lines| self.machine.isa.run(Steps { each: *self, lines, change }));
     }
 }
 
-struct Steps<'a, F> {
-    each: Each<'a>,
-    lines: Lines<'a>,
-    change: F,
+/// What increments do to cells.
+trait Change {
+    /// Changes up to [`LANES`] neighbours from flat index `at`, by increments of which none is zero but -0.
+    fn change(&self, v: &mut [f32], dw: &[f32], at: usize);
 }
 
-impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
+/// `v + dw`, finite.
+struct Unbounded;
+
+impl Change for Unbounded {
+    #[inline(always)]
+    fn change(&self, v: &mut [f32], dw: &[f32], _: usize) {
+        v.iter_mut().zip(dw).for_each(|(v, dw)| *v = finite(*v + dw));
+    }
+}
+
+/// `v + dw` within the bounds of the cells.
+struct Bounded<'a>([&'a Plane; 2]);
+
+impl Change for Bounded<'_> {
+    #[inline(always)]
+    fn change(&self, v: &mut [f32], dw: &[f32], at: usize) {
+        let [w_max, w_min] = self.0;
+        match (w_max, w_min) {
+            (Plane::Dense(w_max), Plane::Dense(w_min)) => {
+                for (((v, dw), high), low) in v.iter_mut().zip(dw).zip(&w_max[at..]).zip(&w_min[at..]) {
+                    *v = clip(*v + dw, *low, *high);
+                }
+            }
+            _ => v.iter_mut().zip(dw).enumerate().for_each(|(i, (v, dw))| *v = clip(*v + dw, w_min.at(at + i), w_max.at(at + i))),
+        }
+    }
+}
+
+/// The mathematical update; a cell that gets nothing stays as it is.
+struct Analog<'a, M> {
+    model: &'a M,
+    cells: &'a Cells,
+    dw_min: f32,
+    /// The parameters of a block of cells, if all cells are alike.
+    alike: Option<Cell<[f32; LANES]>>,
+}
+
+impl<M: Model> Change for Analog<'_, M> {
+    #[inline(always)]
+    fn change(&self, v: &mut [f32], dw: &[f32], at: usize) {
+        let one = |cell: &Cell<f32>, v: f32, dw: f32| {
+            // A response below 0 would turn the sign of -0.
+            let given = 0u32.wrapping_sub(u32::from(dw != 0.0));
+            select(given, analog_step(self.model, cell, self.dw_min, v, dw), v)
+        };
+        if v.len() == 1 {
+            v[0] = one(&self.cells.cell(self.model, at), v[0], dw[0]);
+            return;
+        }
+        let own;
+        let cells = match &self.alike {
+            Some(cells) => cells,
+            None => {
+                own = load(self.model, self.cells, at, v.len());
+                &own
+            }
+        };
+        let (mut block, mut given) = ([0f32; LANES], [-0.0; LANES]);
+        block[..v.len()].copy_from_slice(v);
+        given[..v.len()].copy_from_slice(dw);
+        for lane in 0..LANES {
+            block[lane] = one(&cells.lane(lane), block[lane], given[lane]);
+        }
+        v.copy_from_slice(&block[..v.len()]);
+    }
+}
+
+struct Steps<'a, C> {
+    each: Each<'a>,
+    lines: Lines<'a>,
+    change: &'a C,
+}
+
+impl<C: Change> Kernel for Steps<'_, C> {
     #[inline(always)]
     fn run(self) {
         let Self { each: Each { columns, amounts, .. }, mut lines, change } = self;
@@ -110,9 +176,10 @@ impl<F: Fn(f32, f32, usize) -> f32> Kernel for Steps<'_, F> {
                 if !amounts.fill(line, group, &mut amount) {
                     continue;
                 }
-                for (at, (v, dw)) in lines.values[cells.clone()].iter_mut().zip(&amount).enumerate() {
-                    // Any v plus -0 is v; to leave it unwritten instead would make slow masked stores.
-                    *v = change(*v, if *dw == 0.0 { -0.0 } else { *dw }, first + at);
+                // Any v plus -0 is v; to leave it unwritten instead would make slow masked stores.
+                amount.iter_mut().for_each(|dw| *dw = if *dw == 0.0 { -0.0 } else { *dw });
+                for (at, (v, dw)) in lines.values[cells.clone()].chunks_mut(LANES).zip(amount.chunks(LANES)).enumerate() {
+                    change.change(v, dw, first + at * LANES);
                 }
                 if let Some(n) = &mut lines.n {
                     n[cells.clone()].iter_mut().zip(&amount).for_each(|(n, dw)| *n += u32::from(*dw != 0.0));

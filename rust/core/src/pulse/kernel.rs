@@ -119,7 +119,7 @@ impl<M: Model> Rows<'_, M> {
             cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
         };
         // Cells that are all alike are loaded once.
-        let uniform = self.cells.planes.iter().all(|plane| matches!(plane, Plane::Uniform(_)));
+        let uniform = self.cells.alike();
         let mut loaded = false;
         for row in 0..self.lines.values.len() / self.columns {
             let line = self.lines.first + row;
@@ -381,6 +381,12 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
 }
 
 impl Cells {
+    /// Whether pulses move all cells in the same way.
+    pub(crate) fn alike(&self) -> bool {
+        let used = self.planes[..REFERENCE].iter().chain(&self.planes[OWN..]);
+        used.into_iter().all(|plane| matches!(plane, Plane::Uniform(_)))
+    }
+
     /// The kernel's cell at flat index `at`.
     #[inline(always)]
     pub(crate) fn cell<M: Model>(&self, model: &M, at: usize) -> Cell<f32> {

@@ -147,6 +147,11 @@ impl PulseTrain {
         matches!(self.pulse_type, PulseType::Pulsed | PulseType::AnalogUpdate | PulseType::NoneWithDevice | PulseType::None)
     }
 
+    /// Whether cells take any increment as it is.
+    pub(crate) fn given(&self) -> bool {
+        self.increments() && self.pulse_type != PulseType::Pulsed
+    }
+
     /// Whether increments are summed over vectors, so that a cut shows.
     pub(crate) fn sums(&self) -> bool {
         self.whole_batch && self.increments()

@@ -83,6 +83,7 @@ impl Input {
         Job {
             x: &self.x[b.start * columns..b.end * columns],
             d: &self.d[b.start * rows..b.end * rows],
+            given: &[],
             rows: Span { first: 0, len: rows },
             columns: Span { first: 0, len: columns },
             rates: &[0.01; VECTORS],

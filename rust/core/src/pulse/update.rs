@@ -50,6 +50,8 @@ pub(crate) struct Job<'a> {
     pub(crate) x: &'a [f32],
     /// `[m][rows]`
     pub(crate) d: &'a [f32],
+    /// `[rows][columns]`: increments over the rate, in place of x and d; empty: none are given.
+    pub(crate) given: &'a [f32],
     pub(crate) rows: Span,
     pub(crate) columns: Span,
     /// The rate of each vector.

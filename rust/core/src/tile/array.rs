@@ -251,6 +251,11 @@ impl Array {
         }
     }
 
+    /// Whether every device takes every vector, and both directions.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.policy == Policy::All
+    }
+
     /// Whether a device of the cell gets the pulses of vector (or write, or operation) number `number`.
     fn takes(&self, part: usize, number: u64, purpose: Use) -> bool {
         let n = self.parts.len() as u64;

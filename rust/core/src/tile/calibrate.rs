@@ -71,14 +71,15 @@ impl Tile {
             let array = &mut self.arrays[at];
             array.shifted_parts().iter_mut().for_each(|part| part.shift(machine, shift, cycles.clone(), moment));
             let n = shift.pulses(cycle + 1);
-            let chain = shift.io.as_ref().map(ReadChain::new);
+            let fixed = array.fixed.child(Side::ReadColumns as u64);
+            let chain = shift.io.as_ref().map(|io| ReadChain::new(self.isa, io, self.rows, fixed));
             for column in 0..self.columns {
                 line.clear();
                 array.shown_after(&Lines::Column(column), n, moment, &mut line);
                 if let Some(chain) = &chain {
                     let key =
                         array.run.of(Use::ShiftRead).child(self.operations).child(u64::from(cycle)).child(column as u64).child(0).child(0);
-                    chain.read(self.isa, &mut line, key, array.fixed.child(Side::ReadColumns as u64));
+                    chain.read(&mut line, key);
                 }
                 sum.iter_mut().skip(column).step_by(self.columns).zip(&line).for_each(|(sum, w)| *sum += w);
             }

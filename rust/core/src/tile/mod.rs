@@ -9,6 +9,7 @@ use crate::device::LARGEST;
 use crate::error::{Error, Result, check_finite, check_matrix};
 use crate::fields::{Fields, Value};
 use crate::mvm::{Io, Matrix, Mean, NoiseManagement, Side, Streams, product};
+use crate::plan::event::Scratch;
 use crate::plan::executor::Executor;
 use crate::plan::schedule::{Counters, Signs, TransferCounters};
 use crate::plan::{Axis, Place, Plan, Step, Transfer};
@@ -60,6 +61,7 @@ pub struct Tile {
     isa: Isa,
     composite: Vec<f32>,
     composite_is_fresh: bool,
+    scratch: Scratch,
 }
 
 /// What a tile is made of.
@@ -155,6 +157,7 @@ impl Tile {
             isa,
             composite: Vec::new(),
             composite_is_fresh: false,
+            scratch: Scratch::default(),
         })
     }
 
@@ -203,10 +206,10 @@ impl Tile {
     pub fn update(&mut self, pool: &Pool, x: &[f32], d: &[f32], lr: f64) -> Result<()> {
         self.check_update(x, d, lr)?;
         for (x, d) in x.chunks(MAX_VECTORS * self.columns).zip(d.chunks(MAX_VECTORS * self.rows)) {
-            let Self { plan, pulses, arrays, digital, counters, .. } = self;
+            let Self { plan, pulses, arrays, digital, counters, scratch, .. } = self;
             let moment = Moment::Call(counters.vectors);
             let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
-            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment }.update(x, d);
+            Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment, scratch }.update(x, d);
         }
         self.composite_is_fresh = false;
         Ok(())
@@ -254,9 +257,10 @@ impl Tile {
         }
         Plan::check_steps(&transfer.steps, lr)?;
         let moment = Moment::Operation(self.operation());
-        let Self { plan, pulses, arrays, digital, counters, .. } = self;
+        let Self { plan, pulses, arrays, digital, counters, scratch, .. } = self;
         let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
-        Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment }.event(&transfer, lines);
+        Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment, scratch }
+            .event(&transfer, lines);
         Ok(())
     }
 
