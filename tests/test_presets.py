@@ -164,10 +164,43 @@ def test_configurations_train(name: str) -> None:
     after = tile.state_dict()
     assert any((after[key] != value).any() for key, value in before.items() if key.endswith(".values"))
     assert tile.io == og.IO.kit(out_bound=20.0, out_noise=0.1)
-    transfers = "sgd" not in name
+    fast = "sgd" not in name and "mixed" not in name
     cells = settings["device"].devices if name.endswith("pcm") else [settings["device"]]
     for device in cells:
-        assert device.subtract_symmetry_point == ("array" in name or (transfers and "reram_sb" in name))
+        assert device.subtract_symmetry_point == ("array" in name or (fast and "reram_sb" in name))
+
+
+# fast_lr, auto_granularity, in_chop_prob, tail_weightening of the mean, desired_bl of the gradient
+TUNED = {
+    "tiki_taka_v2_reram_es": (0.5, 1000, 0, None, 31),
+    "tiki_taka_v2_reram_sb": (0.5, 1000, 0, None, 31),
+    "tiki_taka_v2_capacitor": (0.1, 1000, 0, None, 31),
+    "tiki_taka_v2_ecram": (0.1, 500, 0, None, 100),
+    "tiki_taka_v2_ecram_mo": (0.1, 500, 0, None, 100),
+    "tiki_taka_v2_idealized": (0.1, 500, 0, None, 100),
+    "chopped_tiki_taka_v2_reram_es": (0.5, 1000, 0.01, None, 31),
+    "chopped_tiki_taka_v2_reram_sb": (0.5, 1000, 0.01, None, 31),
+    "chopped_tiki_taka_v2_capacitor": (0.1, 1000, 0.01, None, 31),
+    "chopped_tiki_taka_v2_ecram": (1, 500, 0.01, None, 100),
+    "chopped_tiki_taka_v2_ecram_mo": (0.1, 500, 0.001, None, 100),
+    "chopped_tiki_taka_v2_idealized": (0.1, 500, 0.001, None, 100),
+    "agad_reram_es": (0.5, 1000, 0.02, 5, 31),
+    "agad_reram_sb": (0.5, 1000, 0.02, 5, 31),
+    "agad_capacitor": (0.1, 1000, 0.01, 20, 31),
+    "agad_ecram": (0.1, 750, 0.005, 50, 31),
+    "agad_ecram_mo": (0.1, 500, 0.005, 50, 100),
+    "agad_idealized": (0.1, 500, 0.005, 50, 100),
+}
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_tuned_configurations(name: str) -> None:
+    settings = getattr(presets, name)()
+    algorithm = settings["algorithm"]
+    tail = getattr(algorithm, "tail_weightening", None)
+    values = (algorithm.fast_lr, algorithm.auto_granularity, algorithm.in_chop_prob, tail)
+    assert (*values, settings["pulses"].desired_bl) == TUNED[name]
+    assert (algorithm.auto_scale, algorithm.units_in_mbatch, algorithm.transfer_every) == (True, False, 1.0)
 
 
 def test_configurations_take_overrides_and_say_what_there_is() -> None:

@@ -4,7 +4,9 @@ A device is a function of its fields: ``presets.ecram()``, or ``presets.ecram(dw
 The fits are those of aihwkit (M. J. Rasch et al., arXiv 2104.02184); weights are in units of the nominal range.
 
 A configuration is called after an algorithm and a device. It is a dictionary of what a tile or a network takes: device,
-algorithm, periphery and pulses; fields given replace its own.
+algorithm, periphery and pulses; fields given replace its own. Algorithms with a buffer (``tiki_taka_v2_...``, which is
+``ChoppedTikiTakaV2`` without flips, ``chopped_tiki_taka_v2_...``, ``agad_...``) are there for the devices that they
+were tuned to, with aihwkit's values.
 
 >>> import ohmgrad as og
 >>> round(og.presets.reram_array_om().n_states, 2)
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from .algorithms import AnalogSGD, ResidualLearning, TikiTaka
+from .algorithms import AGAD, AnalogSGD, ChoppedTikiTakaV2, MixedPrecision, ResidualLearning, TikiTaka
 from .devices import Cell, ConstantStep, Device, ExpStep, LinearStep, OneSided, SoftBoundsReference
 from .io import IO
 from .pulses import PulseTrain
@@ -250,32 +252,81 @@ _DEVICES: dict[str, Callable[..., Device | Cell]] = {
         *(reram_array_om, reram_array_hfo2),
     )
 } | {"pcm": _pcm_pair}
-# Both rates of a transfer follow the learning rate.
-_ALGORITHMS: dict[str, Callable[[], Any]] = {
-    "analog_sgd": AnalogSGD,
-    "tiki_taka": partial(TikiTaka, fast_lr=1.0, scale_fast_lr=True),
-    "residual_learning": partial(ResidualLearning, fast_lr=1.0, scale_fast_lr=True),
+# Algorithms that do for any device. Both rates of a transfer follow the learning rate.
+_ALGORITHMS: dict[str, Any] = {
+    "analog_sgd": AnalogSGD(),
+    "tiki_taka": TikiTaka(fast_lr=1.0, scale_fast_lr=True),
+    "residual_learning": ResidualLearning(fast_lr=1.0, scale_fast_lr=True),
+    "mixed_precision": MixedPrecision(),
 }
+
+
+def _v2(fast_lr: float, auto_granularity: float, in_chop_prob: float = 0.0) -> ChoppedTikiTakaV2:
+    return ChoppedTikiTakaV2(
+        fast_lr=fast_lr, auto_scale=True, auto_granularity=auto_granularity, in_chop_prob=in_chop_prob
+    )
+
+
+def _agad(fast_lr: float, auto_granularity: float, in_chop_prob: float, tail_weightening: float) -> AGAD:
+    return AGAD(
+        fast_lr=fast_lr,
+        auto_granularity=auto_granularity,
+        in_chop_prob=in_chop_prob,
+        tail_weightening=tail_weightening,
+    )
+
+
+# Algorithms with a buffer are tuned to a device: the algorithm, and the desired_bl of its gradient.
+_TUNED: dict[str, dict[str, tuple[Any, int]]] = {
+    "tiki_taka_v2": {
+        "reram_es": (_v2(0.5, 1000.0), 31),
+        "reram_sb": (_v2(0.5, 1000.0), 31),
+        "capacitor": (_v2(0.1, 1000.0), 31),
+        "ecram": (_v2(0.1, 500.0), 100),
+        "ecram_mo": (_v2(0.1, 500.0), 100),
+        "idealized": (_v2(0.1, 500.0), 100),
+    },
+    "chopped_tiki_taka_v2": {
+        "reram_es": (_v2(0.5, 1000.0, 0.01), 31),
+        "reram_sb": (_v2(0.5, 1000.0, 0.01), 31),
+        "capacitor": (_v2(0.1, 1000.0, 0.01), 31),
+        "ecram": (_v2(1.0, 500.0, 0.01), 100),
+        "ecram_mo": (_v2(0.1, 500.0, 0.001), 100),
+        "idealized": (_v2(0.1, 500.0, 0.001), 100),
+    },
+    "agad": {
+        "reram_es": (_agad(0.5, 1000.0, 0.02, 5.0), 31),
+        "reram_sb": (_agad(0.5, 1000.0, 0.02, 5.0), 31),
+        "capacitor": (_agad(0.1, 1000.0, 0.01, 20.0), 31),
+        "ecram": (_agad(0.1, 750.0, 0.005, 50.0), 31),
+        "ecram_mo": (_agad(0.1, 500.0, 0.005, 50.0), 100),
+        "idealized": (_agad(0.1, 500.0, 0.005, 50.0), 100),
+    },
+}
+_CONFIGURATIONS: dict[str, tuple[str, Any, int]] = {
+    f"{name}_{device}": (device, algorithm, PulseTrain().desired_bl)
+    for name, algorithm in _ALGORITHMS.items()
+    for device in _DEVICES
+} | {f"{name}_{device}": (device, *tuned) for name, row in _TUNED.items() for device, tuned in row.items()}
 
 
 def configurations() -> tuple[str, ...]:
     """The names of all configurations, ``algorithm_device``; each is a function of this module."""
-    return tuple(f"{algorithm}_{device}" for algorithm in _ALGORITHMS for device in _DEVICES)
+    return tuple(_CONFIGURATIONS)
 
 
-def _configuration(algorithm: str, device: str, /, **overrides: Any) -> dict[str, Any]:
-    # Algorithms with transfers count on a reference: this device is only said to be calibrated.
-    calibrated = dict(subtract_symmetry_point=True) if device == "reram_sb" and algorithm != "analog_sgd" else {}
-    cells, rule = _DEVICES[device](**calibrated), _ALGORITHMS[algorithm]()
-    return dict(device=cells, algorithm=rule, io=io(), pulses=PulseTrain()) | overrides
+def _configuration(name: str, /, **overrides: Any) -> dict[str, Any]:
+    device, algorithm, desired_bl = _CONFIGURATIONS[name]
+    # Fast arrays count on a reference: this device is only said to be calibrated.
+    fast = device == "reram_sb" and not isinstance(algorithm, AnalogSGD | MixedPrecision)
+    cells = _DEVICES[device](**dict(subtract_symmetry_point=True) if fast else {})
+    return dict(device=cells, algorithm=algorithm, io=io(), pulses=PulseTrain(desired_bl=desired_bl)) | overrides
 
 
 def __getattr__(name: str) -> Callable[..., dict[str, Any]]:
-    algorithm = next((algorithm for algorithm in _ALGORITHMS if name.startswith(f"{algorithm}_")), "")
-    device = name.removeprefix(f"{algorithm}_")
-    if not algorithm or device not in _DEVICES:
+    if name not in _CONFIGURATIONS:
         raise AttributeError(f"presets has no {name!r}; configurations: {', '.join(configurations())}")
-    return partial(_configuration, algorithm, device)
+    return partial(_configuration, name)
 
 
 def __dir__() -> list[str]:
