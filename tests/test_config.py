@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -198,7 +199,7 @@ LAYERS: dict[str, Any] = {"model": {"layers": ["linear 10"]}}
         ({"model": {"layers": ["tanh"], "weight_scaling_omega": -1.0}}, "[model] weight_scaling_omega must be finite"),
         ({"model": {"layers": ["tanh", {"linear": 1, "device": {"slow": "SoftBounds"}}]}}, "[model.layers[1]] .*slow"),
         ({"model": 3}, "[model] must be a table, got 3"),
-        (LAYERS | {"trian": {}}, "unknown key 'trian'; known: data, .*; did you mean 'train'?"),
+        (LAYERS | {"trian": {}}, "unknown key 'trian'; known: imports, .*; did you mean 'train'?"),
         (LAYERS | {"train": {"epoch": 3}}, "[train] unknown key 'epoch'; known: epochs, .*did you mean 'epochs'?"),
         (LAYERS | {"train": {"epochs": 0}}, "[train] epochs must be >= 1, got 0"),
         (LAYERS | {"train": {"epochs": 1.5}}, "[train] epochs must be an integer, got 1.5"),
@@ -373,6 +374,66 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_what_the_documents_show_can_be_said(name):
-    run = parse(tomllib.loads(BLOCKS[name]))
+def test_what_the_documents_show_can_be_said(name, tmp_path):
+    (tmp_path / "my_algorithm.py").write_text("")
+    try:
+        run = parse(tomllib.loads(BLOCKS[name]), tmp_path)
+    finally:
+        sys.modules.pop("my_algorithm", None)
     assert parse(tomllib.loads(to_toml(run.tables))).tables == run.tables
+
+
+OWN = """
+from dataclasses import dataclass
+import ohmgrad as og
+from ohmgrad.algorithms import algorithms
+{note}
+@algorithms.register
+@dataclass(frozen=True, kw_only=True, repr=False)
+class {name}(og.AnalogSGD):
+    share: float = 0.5
+"""
+
+
+def test_code_of_ones_own_is_imported(tmp_path):
+    """Once, from the file's folder; the complete description names the file and parses elsewhere."""
+    code = tmp_path / "own_for_a_test.py"
+    code.write_text(OWN.format(name="OwnForATest", note="og.imported_for_a_test = True"))
+    text = "imports = ['own_for_a_test.py', 'json']\nalgorithm = 'OwnForATest(share=0.25)'\nmodel.layers = ['linear 3']"
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    try:
+        run = read(path)
+        assert (type(run.settings["algorithm"]).__name__, run.settings["algorithm"].share) == ("OwnForATest", 0.25)
+        assert run.tables["imports"] == [str(code), "json"]
+        delattr(og, "imported_for_a_test")
+        again = parse(tomllib.loads(to_toml(run.tables)), Path("/elsewhere"))
+        assert again.settings["algorithm"] == run.settings["algorithm"]
+        assert "imported_for_a_test" not in vars(og)
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / code.name).write_text("")
+        with pytest.raises(ConfigError, match="there is another module 'own_for_a_test': give the file another name"):
+            parse({"imports": [code.name], "model": {"layers": ["linear 3"]}}, other)
+    finally:
+        og.algorithms.algorithms._classes.pop("OwnForATest", None)
+        sys.modules.pop("own_for_a_test", None)
+
+
+@pytest.mark.parametrize(
+    ("imports", "message"),
+    [
+        ("own.py", "imports must be a list of files and modules such as ['my_algorithm.py'], got 'own.py'"),
+        ([3], "imports must be a list of files and modules such as ['my_algorithm.py'], got [3]"),
+        (["no_such.py"], "/no_such.py: FileNotFoundError: no such file"),
+        (["no.such"], "imports: no.such: ModuleNotFoundError: No module named 'no'"),
+        (["broken_for_a_test.py"], "/broken_for_a_test.py: ZeroDivisionError: division by zero"),
+        (["taken_for_a_test.py"], "ValueError: algorithm name 'TikiTaka' is already taken by ohmgrad.algorithms"),
+    ],
+)
+def test_code_that_cannot_be_imported_is_named(imports, message, tmp_path):
+    (tmp_path / "broken_for_a_test.py").write_text("1 / 0")
+    (tmp_path / "taken_for_a_test.py").write_text(OWN.format(name="TikiTaka", note=""))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse({"imports": imports, "model": {"layers": ["linear 3"]}}, tmp_path)
+    assert not {"broken_for_a_test", "taken_for_a_test"} & set(sys.modules)

@@ -1,4 +1,4 @@
-"""The README says what is so: its Python runs as it stands."""
+"""The documents say what is so: their Python runs as it stands."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import pytest
 import ohmgrad as og
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-)
+DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+def blocks(document: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
@@ -39,7 +44,15 @@ def test_there_is_python_in_the_readme() -> None:
     assert len(BLOCKS) == 1
 
 
-def test_links_of_the_documents_lead_somewhere() -> None:
-    for document in "README.md", "ARCHITECTURE.md":
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text(encoding="utf-8")):
-            assert (ROOT / link).exists(), f"{document}: {link}"
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS[1:] if blocks(p)], ids=lambda path: path.stem)
+def test_the_python_of_the_documents_runs(path: Path, tmp_path: Path) -> None:
+    """All blocks of a document one after the other."""
+    command = [sys.executable, "-W", "error", "-c", "\n".join(blocks(path))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_of_the_documents_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / link).exists(), link

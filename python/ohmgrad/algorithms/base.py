@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from .._record import Record, Registry, settings
@@ -263,7 +264,13 @@ def describe(plan: Plan, io: IO, pulses: PulseTrain) -> dict[str, Any]:
 def describe_transfer(transfer: Transfer, io: IO, pulses: PulseTrain) -> dict[str, Any]:
     """The same of one transfer."""
     steps = [_step(step, pulses) for step in transfer.steps]
-    return transfer.describe() | {"io": (transfer.io or io).readout().describe(), "steps": steps}
+    return transfer.describe() | {"io": _readout(transfer.io or io), "steps": steps}
+
+
+@lru_cache(maxsize=64)
+def _readout(io: IO) -> dict[str, Any]:
+    """Cached for algorithms that run events from Python: most of what such an event costs would be this."""
+    return io.readout().describe()
 
 
 def _step(step: Accumulate | Write, pulses: PulseTrain) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training runs described in TOML files: what ``ohmgrad train`` reads.
 
+    imports = ["my_algorithm.py"]    # code of yours that registers algorithms: files from here, or installed modules
     preset = "tiki_taka_reram_sb"    # a device with an algorithm (og.presets), instead of or below the tables
 
     [data]                           # a function of og.data and its arguments; folders count from this file
@@ -58,6 +59,7 @@ from ..seeds import Seeds
 from ..tile import Tile
 from ._check import ConfigError, Table, only_known, place_of, table_of
 from ._data import data_of
+from ._imports import imports_of
 from ._network import Layers, arguments_of, layers_of, seed_of, train_of
 from ._objects import OBJECTS, configuration_of, device_of, encode
 from ._toml import to_toml
@@ -160,7 +162,8 @@ def parse(tables: Mapping[str, Any], folder: Path = Path()) -> RunConfig:
     Traceback (most recent call last):
     ohmgrad.config._check.ConfigError: [train] epochs must be >= 1, got 0
     """
-    only_known("", tables, (*_TABLES, "preset"))
+    only_known("", tables, ("imports", *_TABLES, "preset"))
+    imports = imports_of(tables.get("imports", []), folder)
     preset = configuration_of(tables["preset"]) if "preset" in tables else {}
     given = {name: table_of(name, tables.get(name, {})) for name in ("data", "model", "train", "seeds")}
     part, loaded = data_of(given["data"], folder)
@@ -183,6 +186,7 @@ def parse(tables: Mapping[str, Any], folder: Path = Path()) -> RunConfig:
         raise ConfigError(f"[{unknown[0]}] networks have no such setting")
     only_known("model", given["model"], ["layers", *(n for n in on if n not in (*OBJECTS, "self", "seed"))])
     complete = {
+        **({"imports": imports} if imports else {}),
         "data": part,
         "model": {"layers": shown} | given["model"],
         **{name: encode(value) for name, value in objects.items()},
