@@ -47,8 +47,9 @@ class Run:
         self.right += right
 
     def end_epoch(self, numbers: Mapping[str, float], model: Sequential) -> None:
-        """Put the numbers of an epoch into the history and ask the callbacks whether to go on."""
+        """Put the numbers of an epoch into the history, tell the model, and ask the callbacks whether to go on."""
         self.history.append(numbers)
+        model.end_epoch(self.history["train_loss"])
         self.stopped = any([callback.on_epoch_end(self.epoch, self.history, model) for callback in self.callbacks])
         self.epoch, self.position, self.loss, self.right = self.epoch + 1, 0, 0.0, 0
 

@@ -342,7 +342,8 @@ class Tile:
         crossbars: dict[str, Matrix] = {array: Array(core, array) for array in plan.arrays}
         set_once("arrays", Matrices(crossbars | {matrix: Matrix(core, matrix) for matrix in plan.digital}))
         if (shift := getattr(algorithm, "zero_shift", None)) is not None:
-            self.arrays[plan.gradient.target].zero_shift(shift)
+            target = plan.gradient.target
+            self.arrays[target if target in plan.arrays else plan.arrays[0]].zero_shift(shift)
 
     def _plan(self, stage: int) -> Plan:
         facts = TileFacts(d_out=self.d_out, d_in=self.d_in, device=self.device, stage=stage)
@@ -674,7 +675,7 @@ class Tile:
         rest, before = dict(state), self._stage
         if hasattr(self.algorithm, "end_of_epoch"):
             stage = np.asarray(rest.pop("stage", None))
-            if stage.shape != (1,) or stage.dtype.kind not in "iu":
+            if stage.shape != (1,) or stage.dtype.kind not in "iu" or stage[0] < 0:
                 raise ValueError(f"state.stage is {stage}, allowed: one count")
             self._begin(int(stage[0]))
         try:

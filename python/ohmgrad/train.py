@@ -218,7 +218,6 @@ def fit(
             for name, data in measured.items():
                 numbers |= {f"{name}_{k}": v for k, v in evaluate(model, data, loss=loss).items()}
             run.end_epoch(numbers, model)
-            model.end_epoch(run.history["train_loss"])
             save()
     return run.history
 

@@ -52,8 +52,15 @@ impl Plan {
         if choppers > 1 {
             return Err(Error::value("plan.transfers.chopper", format_args!("in {choppers} transfers"), "in one at most"));
         }
-        let terms = self.transfers.iter().flat_map(|transfer| &transfer.steps).flat_map(Step::source).chain(&self.weight);
-        if choppers == 0 && (self.gradient.chopped || terms.into_iter().any(|term| term.chopped)) {
+        if choppers == 0 && (self.gradient.chopped || self.weight.iter().any(|term| term.chopped)) {
+            return Err(Error::value("plan: chopped", "True", "False in a plan without a chopper"));
+        }
+        self.transfers.iter().try_for_each(|transfer| self.check_chopped(&transfer.steps))
+    }
+
+    /// No step with chopped terms in a plan without a chopper.
+    pub(crate) fn check_chopped(&self, steps: &[Step]) -> Result<()> {
+        if self.chopper().is_none() && steps.iter().flat_map(Step::source).any(|term| term.chopped) {
             return Err(Error::value("plan: chopped", "True", "False in a plan without a chopper"));
         }
         Ok(())

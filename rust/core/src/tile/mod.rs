@@ -255,6 +255,7 @@ impl Tile {
                 format_args!("different lines from 0 to {name} - 1 = {}", all - 1),
             ));
         }
+        self.plan.check_chopped(&transfer.steps)?;
         Plan::check_steps(&transfer.steps, lr)?;
         let moment = Moment::Operation(self.operation());
         let Self { plan, pulses, arrays, digital, counters, scratch, .. } = self;
