@@ -1,4 +1,4 @@
-"""The worked micro-examples 1 to 6 and 10 of the specification, to the digits printed there."""
+"""The worked micro-examples 1 to 10 of the specification, to the digits printed there."""
 
 from __future__ import annotations
 
@@ -113,6 +113,63 @@ def test_example_6_mean_number_of_coincidences() -> None:
     # binomial with 4 slots and p = 0.95
     assert abs(counts.mean() - 3.8) < 5 * np.sqrt(4 * 0.95 * 0.05 / n)
     assert counts.max() < 4.001
+
+
+def read_once(tile: og.Tile, fast: float, lr: float = 1.0) -> None:
+    """A vector without gradient while all cells of the fast array hold a weight."""
+    tile.arrays["fast"].weights = np.full((tile.d_out, tile.d_in), fast)
+    tile.update(np.zeros(tile.d_in), np.zeros(tile.d_out), lr)
+
+
+def test_example_7_the_buffer_of_tiki_taka_version_2() -> None:
+    algorithm = og.TikiTakaV2(transfer_lr=0.1, scale_transfer_lr=False)
+    assert algorithm.momentum == 0.1
+    assert algorithm.forget_buffer
+    tile = og.Tile(1, 1, device=devices.ConstantStep(dw_min=0.01), algorithm=algorithm)
+    for event in (1, 2, 3):
+        read_once(tile, 0.03)
+        # float32 numbers below 2^-6, up to four sums: 4 * 2^-31
+        assert tile.arrays["hidden"].weights.item() == pytest.approx(0.003 * event, abs=2**-29)
+        assert tile.arrays["slow"].weights.item() == 0.0
+    read_once(tile, 0.03)
+    # H = 0.012, n = 1; a tenth of it stays
+    assert tile.arrays["slow"].weights.item() == pytest.approx(0.01, abs=2**-31)
+    assert tile.arrays["hidden"].weights.item() == pytest.approx(0.0012, abs=2**-29)
+
+
+def test_example_8_the_gain_of_the_chopped_buffer() -> None:
+    device = devices.ConstantStep(dw_min=0.002)
+    algorithm = og.ChoppedTikiTakaV2(auto_granularity=1000.0)
+    assert algorithm.transfer_every == 1
+    buffer = algorithm.plan(og.algorithms.TileFacts(d_out=1, d_in=784, device=device)).transfers[0].steps[0]
+    assert isinstance(buffer, og.algorithms.Accumulate)
+    assert 1 / buffer.gain.value == pytest.approx(0.00255102, abs=5e-9)
+    assert buffer.gain.scaled
+    tile = og.Tile(1, 784, device=device, algorithm=algorithm)
+    read_once(tile, 2**-6, lr=0.05)
+    hidden = tile.arrays["hidden"].weights
+    # float32: the gain and the product, both rounded
+    assert hidden[0, 0] == pytest.approx(19.6 * 2**-6, rel=2**-23)
+    assert not hidden[0, 1:].any()
+
+
+def test_example_9_periods_and_means_of_agad() -> None:
+    algorithm = og.AGAD(in_chop_prob=0.1, tail_weightening=5.0)
+    tile = og.Tile(1, 1, algorithm=algorithm)
+    # m_s = 0.5: what a read leaves in the mean
+    read_once(tile, 0.25, lr=0.0)
+    assert tile.arrays["mean"].weights.item() == 0.125
+    read_once(tile, 0.5, lr=0.0)
+    assert tile.arrays["mean"].weights.item() == 0.3125
+    # n_s = 10: the mean is latched in every tenth pass
+    latched = []
+    for event in range(3, 31):
+        before = tile.arrays["reference"].weights.item()
+        read_once(tile, event / 64, lr=0.0)
+        if tile.arrays["reference"].weights.item() != before:
+            latched.append(event)
+            assert tile.arrays["reference"].weights.item() == tile.arrays["mean"].weights.item()
+    assert latched == [10, 20, 30]
 
 
 def product(w: float, x: float, io: og.IO) -> float:

@@ -46,7 +46,8 @@ class ChoppedTikiTakaV2(FastSlow):
     - ``step``: size of the written pulses in granularities, > 0.
     - ``auto_scale``: the gradient sends about ``fast_lr desired_bl`` pulses whatever its size, by running maxima of
       ``|x|`` and ``|d|`` with ``auto_momentum`` (0 to below 1).
-    - ``transfer_pulses=None``: one slot without management, :meth:`ohmgrad.PulseTrain.single`.
+    - ``transfer_pulses=None``: one slot without management, :meth:`ohmgrad.PulseTrain.single`. Of unmanaged trains
+      with BL slots a line fires with probability 1 from ``sqrt(BL)`` pulses on: what is above that is lost.
 
     >>> import ohmgrad as og
     >>> og.ChoppedTikiTakaV2(fast_lr=0.1, auto_scale=True)

@@ -45,7 +45,8 @@ class TikiTakaV2(FastSlow):
       written.
     - ``step``: size of the written pulses in granularities, > 0; 1: a line fires once for every pulse.
     - ``random_selection``, ``with_reset_prob``: as in :class:`TikiTaka`, ``"buffered"`` only.
-    - ``transfer_pulses=None``: one slot without management, :meth:`ohmgrad.PulseTrain.single`.
+    - ``transfer_pulses=None``: one slot without management, :meth:`ohmgrad.PulseTrain.single`. Of unmanaged trains
+      with BL slots a line fires with probability 1 from ``sqrt(BL)`` pulses on: what is above that is lost.
 
     >>> import ohmgrad as og
     >>> og.TikiTakaV2.original(fast_lr=0.1)
