@@ -21,6 +21,7 @@ import faulthandler
 import json
 import math
 import mmap
+import pickle
 import random
 import subprocess
 import sys
@@ -29,7 +30,9 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -40,8 +43,22 @@ import numpy as np
 import ohmgrad as og
 from ohmgrad import config, curves, data, devices, nn, presets, theory
 from ohmgrad._record import settings
-from ohmgrad.algorithms import algorithms
+from ohmgrad.algorithms import (
+    Accumulate,
+    Chopper,
+    Every,
+    Gradient,
+    Plan,
+    Rate,
+    Term,
+    Threshold,
+    TileFacts,
+    Transfer,
+    Write,
+    algorithms,
+)
 from ohmgrad.devices import models
+from ohmgrad.summary import summarise
 
 BAD = ValueError, TypeError
 MILD = 1e6
@@ -52,6 +69,122 @@ FOUND = 3
 
 class FindingError(Exception):
     """Something that must not be."""
+
+
+class Nouns:
+    """The ten nouns with fields drawn from :data:`NOUNS`; with ``odd`` some are what is seldom right."""
+
+    def __init__(self, seed: object, odd: bool) -> None:
+        self.r, self.odd = random.Random(str(seed)), odd
+
+    def some(self, most: int, names: list[str]) -> tuple[str, ...]:
+        return tuple(self.r.sample(names, self.r.randint(0, min(most, len(names)))))
+
+    def noun(self, cls: type[Any], **given: Any) -> Any:
+        chosen = {name: self.r.choice(values) for name, values in NOUNS[cls].items() if self.r.random() < 0.4}
+        if self.odd and self.r.random() < 0.05:
+            chosen[self.r.choice(list(NOUNS[cls] or ["nonsense"]))] = self.r.choice(ODD)
+        return cls(**given | chosen)
+
+    def setting(self, cls: type[Any], options: dict[str, Any]) -> Any:
+        """An IO or pulses, or None for those of the tile."""
+        fields = {name: self.r.choice(options[name]) for name in self.some(5, list(options))}
+        try:
+            return cls(**fields) if self.r.random() < 0.5 else None
+        except ValueError:
+            return None
+
+    def rate(self) -> Any:
+        return self.noun(Rate, value=self.r.choice([1.0, 0.1, 0.01]))
+
+    def source(self, names: list[str], chopped: bool) -> tuple[Term, ...]:
+        terms = self.r.choices(names, k=self.r.choice([1, 1, 2, 3]))
+        return tuple(self.noun(Term, matrix=name, chopped=chopped and self.r.random() < 0.6) for name in terms)
+
+    def step(self, arrays: list[str], digital: list[str], chopped: bool, random: bool) -> Any:
+        r, names = self.r, arrays + digital
+        if r.random() < 0.5:
+            return self.noun(
+                Accumulate, into=r.choice(digital or names), source=self.source(names, chopped), gain=self.rate()
+            )
+        consumed = bool(digital) and r.random() < 0.6
+        source = (Term(r.choice(digital)),) if consumed else self.source(names, chopped)
+        left = [name for name in (arrays or names) if name not in {term.matrix for term in source} or self.odd]
+        if not left:
+            return Accumulate(into=names[0], source=source)
+        return self.noun(
+            Write,
+            target=r.choice(left),
+            source=source,
+            rate=self.rate(),
+            threshold=self.noun(Threshold) if consumed and r.random() < 0.7 else None,
+            after_passes=r.choice([None, 0, 2]) if not random else None,
+            pulses=self.setting(og.PulseTrain, WRITES),
+        )
+
+    def chopper(self, digital: list[str], names: list[str]) -> Any:
+        kind = self.r.choice([dict(scope="array"), dict(random=False), dict(cross_prob=0.5), {}])
+        if digital and len(names) > 1 and self.r.random() < 0.5:
+            origin = self.r.choice(digital)
+            kind["latch"] = (origin, self.r.choice([name for name in names if name != origin]))
+        return self.noun(Chopper, prob=0.3, **kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A plan drawn from ``seed``: any steps on any matrices. Every stage has others on the same ones."""
+
+    seed: int = 0
+    odd: bool = False
+
+    def plan(self, tile: TileFacts) -> Plan:
+        whole, part = Nouns(self.seed, False), Nouns((self.seed, tile.stage), self.odd)
+        arrays, digital = list(whole.some(3, ["a", "b", "c"])), list(whole.some(3, ["h", "m"]))
+        if not arrays:
+            digital = digital or ["h"]
+        names, axes = arrays + digital, whole.r.choices(["columns", "columns", "rows"], k=whole.r.randrange(4))
+        owner = whole.r.randrange(len(axes)) if axes and whole.r.random() < 0.5 else None
+        last = part.r.choice(names)
+        target = part.r.choice(arrays or names) if part.r.random() < 0.8 else part.r.choice(names)
+        transfers = []
+        for at, axis in enumerate(axes):
+            # known: chopped terms of a transfer whose lines cross those of the chopper's
+            chopped, random = owner is not None and axes[owner] == axis, at != owner and part.r.random() < 0.3
+            transfers.append(
+                part.noun(
+                    Transfer,
+                    every=part.r.choice(EVERY),
+                    steps=tuple(part.step(arrays, digital, chopped, random) for _ in range(part.r.randrange(5))),
+                    axis=axis,
+                    reads=part.r.choice([1, 1, 0, 2, tile.d_in if axis == "columns" else tile.d_out]),
+                    random=random,
+                    chopper=part.chopper(digital, names) if at == owner else None,
+                    io=part.setting(og.IO, IO),
+                )
+            )
+        chopped = owner is not None
+        kind = "array" if target in arrays else "digital"
+        gradient = {name: part.r.choice(values) for name, values in GRADIENT[kind].items() if part.r.random() < 0.4}
+        return Plan(
+            arrays=tuple(arrays),
+            digital=tuple(digital),
+            weight=(*(part.source(names, chopped)), Term(last, factor=part.r.choice([1.0, 1.0, -0.5]))),
+            gradient=part.noun(Gradient, target=target, rate=part.rate(), chopped=chopped, **gradient),
+            transfers=tuple(transfers),
+        )
+
+    def end_of_epoch(self, stage: int, losses: list[float]) -> int:
+        return stage + (self.seed + len(losses)) % 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepping(Own):
+    """The same with a step in Python."""
+
+    def step(self, tile: og.Tile, x: Any, d: Any, lr: float) -> None:
+        matrix = next(iter(tile.arrays))
+        tile.accumulate(matrix, matrix, keep=0.9, gain=0.1, lines=[0])
+        tile.follow_plan(x, d, lr)
 
 
 class Fuzz:
@@ -246,7 +379,7 @@ class Fuzz:
         chosen = {name: self.draw(options[name], bad) for name in names}
         if self.maybe(bad):
             chosen[self.r.choice(["nonsense", "W_MAX", ""])] = 1
-        return self.call(f"{cls.__name__}()" if cls in (og.IO, og.PulseTrain) else "device()", cls, **chosen)
+        return self.call("device()" if cls not in NAMED else f"{cls.__name__}()", cls, **chosen)
 
     def draw(self, option: Any, bad: float) -> Any:
         if callable(option):
@@ -311,21 +444,29 @@ class Fuzz:
 
     def algorithm(self) -> Any:
         pick = self.r.random()
-        if pick < 0.3:
-            return og.AnalogSGD()
-        if pick < 0.35:
-            return og.DigitalSGD()
-        options: dict[str, Any] = dict(TIKI_TAKA)
+        if pick < 0.2:
+            return og.DigitalSGD() if pick < 0.03 else og.AnalogSGD()
+        if pick < 0.45:
+            odd = self.maybe(0.2)
+            self.hot |= odd
+            return self.r.choice([Own, Own, Own, Stepping])(seed=self.r.randrange(10**6), odd=odd)
+        cls = getattr(og, self.r.choice(list(RULES)))
+        options: dict[str, Any] = dict(RULES[cls.__name__])
         levels = self.r.choice([2, 2, 3, 4])
-        if levels > 2 or self.maybe(0.3):
-            options["gamma_vec"] = lambda: tuple(self.number(0.5, 1.0, 0.1, bad=0.01) for _ in range(levels))
-        if self.maybe(0.2):
-            options["transfer_lr_vec"] = lambda: tuple(self.number(0.5, 1.0, 0.0, bad=0.01) for _ in range(levels - 1))
-        if self.maybe(0.2):
-            options["transfer_every_vec"] = lambda: tuple(self.number(1.0, 2.0, 3.0, bad=0) for _ in range(levels - 1))
-        options["transfer_io"] = self.io
-        options["transfer_pulses"] = self.pulses
-        return self.record(self.r.choice([og.TikiTaka, og.ResidualLearning]), options, 8) or og.TikiTaka()
+        for name, values in VECTORS.items():
+            if name in cls.__dataclass_fields__ and self.maybe(0.3):
+                n = levels - (name != "gamma_vec") - self.maybe(0.03)
+                options[name] = lambda n=n, values=values: tuple(self.number(*values, bad=0.01) for _ in range(n))
+        if "n_arrays" in options:
+            options["n_arrays"] = [levels]
+        for name, make in dict(transfer_io=self.io, transfer_pulses=self.pulses, zero_shift=self.shift).items():
+            # known: MixedPrecision(zero_shift=...)
+            if name in cls.__dataclass_fields__ and (name, cls) != ("zero_shift", og.MixedPrecision):
+                options[name] = make
+        return self.record(cls, options, 8) or cls()
+
+    def shift(self) -> Any:
+        return self.record(og.ZeroShift, SHIFT | {"io": self.io}) if self.maybe(0.2) else None
 
     # ---- tiles
 
@@ -336,9 +477,11 @@ class Fuzz:
         rows, columns = r.randint(1, side), r.randint(1, side)
         for _ in range(8):
             options: dict[str, Any] = dict(algorithm=self.algorithm(), device=self.cell(), io=self.io())
-            if self.maybe(0.15) and hasattr(options["algorithm"], "n_arrays"):
-                names = options["algorithm"].plan(og.algorithms.TileFacts(d_out=1, d_in=1)).arrays
-                options["device"] = {name: self.cell() for name in names if self.maybe(0.97)}
+            plan = (
+                self.call("plan", options["algorithm"].plan, TileFacts(d_out=1, d_in=1)) if self.maybe(0.15) else None
+            )
+            if plan is not None:
+                options["device"] = {name: self.cell() for name in plan.arrays if self.maybe(0.97)}
             if self.maybe(0.6):
                 options["pulses"] = self.pulses()
             if self.maybe(0.3):
@@ -356,9 +499,11 @@ class Fuzz:
         if tile is None:
             return
         self.subject: Any = tile
+        self.cool()
         kinds = r.choices(list(TILE_CALLS), list(TILE_CALLS.values()), k=r.randint(10, 60))
         for kind in kinds:
             getattr(self, kind)()
+            self.cool()
             if not self.hot or self.maybe(0.3):
                 self.check_cells()
 
@@ -441,6 +586,60 @@ class Fuzz:
         elif self.maybe(0.1):
             counts = self.r.choice([counts.tolist(), counts.astype(np.int8), (counts + 12).astype(np.uint64)])
         self.on_tile("pulse", array.pulse, counts)
+
+    def t_follow_plan(self) -> None:
+        t, m = self.subject, self.r.randint(1, 9)
+        lr = self.number(0.1, 0.01, 0.0, bad=0.02)
+        self.heats |= isinstance(lr, (int, float)) and not abs(lr) <= 10
+        x, d = self.array(m, t.d_in), self.array(m, t.d_out, size=0.3)
+        self.on_tile("follow_plan", t.follow_plan, x, d, lr)
+
+    def t_event(self) -> None:
+        """A verb of the tile."""
+        t, r, verb = (
+            self.subject,
+            self.r,
+            self.r.choice(["accumulate", "write"] if len(self.subject.arrays) > 1 else ["accumulate"]),
+        )
+        axis = self.name(["columns", "columns", "rows"])
+        options = {name: self.draw(values, 0.02) for name, values in EVENTS[verb].items() if self.maybe(0.5)}
+        if self.maybe(0.5):
+            lines = t.d_out if axis == "rows" else t.d_in
+            options["lines"] = r.sample(range(lines), r.randint(0, lines))
+            if self.maybe(0.05):
+                options["lines"] = r.choice([[-1], [lines], [0, 0], [2**40], ["a"], [0.0], [True]])
+        known = list(t.arrays)
+        into, origin = (
+            r.sample(known, 2) if len(known) > 1 and self.maybe(0.9) else (self.name(known), self.name(known))
+        )
+        term: Any = origin
+        if verb == "write" and (not hasattr(t.arrays.get(origin), "pulse") or self.maybe(0.1)):
+            options["threshold"] = self.call("Threshold()", Nouns(r.random(), self.maybe(0.1)).noun, Threshold)
+        elif isinstance(origin, str):
+            term = r.choice([origin, Term(origin, factor=0.5, chopped=True), [Term(origin), Term(r.choice(known))]])
+        if verb == "write" and self.maybe(0.4):
+            options["pulses"] = Nouns(r.random(), False).setting(og.PulseTrain, WRITES)
+        if self.maybe(0.4):
+            options["io"] = self.io()
+        # what does not fit together is refused
+        self.wrong = True
+        self.on_tile(verb, getattr(t, verb), into, term, axis=axis, **options)
+
+    def t_end_epoch(self) -> None:
+        losses = [self.number(1.0, 0.5, 2.0, bad=0.02) for _ in range(self.r.randrange(7))]
+        self.wrong = True
+        self.on_tile("end_epoch", self.subject.end_epoch, losses)
+
+    def t_zero_shift(self) -> None:
+        array = self.crossbar()
+        if hasattr(array, "pulse"):
+            self.wrong = True
+            self.on_tile("zero_shift", array.zero_shift, self.record(og.ZeroShift, SHIFT | {"io": self.io}))
+
+    def t_summary(self) -> None:
+        # known: integers beyond all floats
+        batch_size = self.r.choice([1, 7, 100, 1, 7, 100, 0, -1, 2.0, "many", True])
+        self.call("summarise", summarise, self.subject, batch_size)
 
     def t_program(self) -> None:
         t = self.subject
@@ -543,7 +742,7 @@ class Fuzz:
 
     def t_copy(self) -> None:
         t = self.subject
-        other = self.on_tile("deepcopy", self.r.choice([copy.deepcopy, copy.copy]), t)
+        other = self.on_tile("copy", self.r.choice([copy.deepcopy, copy.copy, pickled]), t)
         self.same("copy", bits(t.state_dict()), bits(other.state_dict()))
         if self.maybe(0.5):
             self.subject = other
@@ -765,9 +964,11 @@ class Fuzz:
         self.on_model("layer.tile", lambda: layer.tile, allowed=(RuntimeError,))
 
     def m_copy(self) -> None:
-        other = self.on_model("deepcopy", copy.deepcopy, self.subject)
+        other = self.on_model("copy", self.r.choice([copy.deepcopy, pickled]), self.subject)
         self.same("copy", bits(self.subject.state_dict()), bits(other.state_dict()))
         self.call("repr", repr, other)
+        self.call("summary", lambda: str(other.summary(self.r.choice([1, 10, 0]))))
+        self.on_model("end_epoch", self.subject.end_epoch, [self.number(1.0, 0.5, bad=0.02) for _ in range(3)])
         key = self.r.choice([0, -1, "0", "nonsense", 99])
         self.call("model[]", other.__getitem__, key, allowed=(KeyError, IndexError))
 
@@ -816,8 +1017,7 @@ class Fuzz:
 
     def o_algorithm(self) -> None:
         rule = self.algorithm()
-        shape = og.algorithms.TileFacts(d_out=3, d_in=4)
-        self.call("plan", rule.plan, shape)
+        self.call("plan", rule.plan, TileFacts(d_out=3, d_in=4))
         self.round_trip(algorithms, rule)
 
     def o_preset(self) -> None:
@@ -930,6 +1130,10 @@ class Fuzz:
         og.threads(1 + (self.r.random() < 0.3))
         pick = self.r.random()
         (self.tile if pick < 0.72 else self.model if pick < 0.86 else self.objects)()
+
+
+def pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value, protocol=5))
 
 
 def bits(state: dict[str, Any]) -> dict[str, bytes]:
@@ -1069,23 +1273,110 @@ PULSES: dict[str, Any] = {
     "increment": ["sample", "batch"],
     "rounding": ["stochastic", "ceil", "floor"],
 }
-TIKI_TAKA: dict[str, Any] = {
+SHIFT: dict[str, Any] = {"cycles": [1, 2, 5, 20], "mode": ["alternating", "random"], "average": [1, 1, 2]}
+
+# ---- algorithms, and the nouns of plans
+
+_SWITCH = [True, False]
+_CHANCE = [0.0, 0.1, 0.5, 1.0]
+_LR: dict[str, Any] = {"transfer_lr": [1.0, 0.1, 0.0], "scale_transfer_lr": _SWITCH}
+_FAST_SLOW: dict[str, Any] = {
     "gamma": [0.0, 0.4, 1.0, 0.5],
     "fast_lr": [0.01, 0.1, 1.0],
-    "scale_fast_lr": [True, False],
+    "scale_fast_lr": _SWITCH,
     "transfer_every": [1.0, 2.0, 0.5, 3.0],
-    "units_in_mbatch": [True, False],
+    "units_in_mbatch": _SWITCH,
     "n_reads_per_transfer": [1, 0, 2, 5, 100],
-    "transfer_columns": [True, False],
-    "random_selection": [True, False],
-    "with_reset_prob": [0.0, 0.5, 1.0],
-    "transfer_lr": [1.0, 0.1, 0.0],
-    "scale_transfer_lr": [True, False],
+    "transfer_columns": _SWITCH,
+}
+_TIKI_TAKA = _FAST_SLOW | _LR | {"random_selection": _SWITCH, "with_reset_prob": [0.0, 0.5, 1.0]}
+_BUFFER = {
+    "momentum": [0.0, 0.1, 0.9],
+    "forget_buffer": _SWITCH,
+    "step": [1.0, 0.5, 3.0],
+    "auto_granularity": [0.0, 0.0, 1.0, 100.0],
+    "buffer_granularity": [1.0, 0.3, 10.0],
+}
+_CHOPPED = (
+    _FAST_SLOW
+    | _LR
+    | _BUFFER
+    | {name: _SWITCH for name in ("no_buffer", "auto_scale", "correct_gradient_magnitudes")}
+    | {"transfer_every": [1.0, 2.0, 5.0, -0.01, -0.1], "out_chop_prob": _CHANCE, "auto_momentum": [0.99, 0.0, 0.5]}
+)
+RULES: dict[str, dict[str, Any]] = {
+    "TikiTaka": _TIKI_TAKA,
+    "ResidualLearning": _TIKI_TAKA,
+    "TikiTakaV2": _TIKI_TAKA
+    | _BUFFER
+    | {"variant": ["buffered", "buffered", "chopped"], "thres_scale": [1.0, 0.1, 5.0]},
+    "ResidualLearningV2": _FAST_SLOW
+    | {name: [0.1, 1.0, 0.01] for name in ("beta_h", "beta_w")}
+    | {"mode": ["paper", "threshold"], "random_selection": _SWITCH, "auto_granularity": [0.0, 0.0, 10.0]},
+    "ChoppedTikiTakaV2": _CHOPPED | {"in_chop_prob": _CHANCE, "in_chop_random": _SWITCH},
+    "AGAD": _CHOPPED
+    | {"in_chop_prob": [0.1, 0.5, 1.0, 0.03], "tail_weightening": [5.0, 0.5], "buffer_cap": [0.0, 2.0]}
+    | {"in_chop_random": [False, False, False, True], "subtract_reference": _SWITCH},
+    "MultiTileResidualLearning": _FAST_SLOW
+    | _LR
+    | {"n_arrays": [2], "warm_start": _SWITCH, "transfer_every_factor": [1.0, 2.0], "transfer_lr_factor": [1.0, 1.2]},
+    "MixedPrecision": {
+        "transfer_every": [1.0, 2.0, 0.5],
+        "n_rows_per_transfer": [-1, 1, 2, 50],
+        "granularity": [0.0, 0.01, 0.3],
+        "transfer_lr": [1.0, 0.5, 0.0],
+        **{name: _SWITCH for name in ("random_row", "transfer_columns", "stoc_round_x", "stoc_round_d")},
+        **{name: [0, 1, 6, 255] for name in ("n_x_bins", "n_d_bins")},
+    },
+    "ERIDER": _FAST_SLOW
+    | _LR
+    | {"n_reads_per_transfer": [0, 0, 1, 2], "eta": [0.05, 0.5, 1.0], "chop_prob": [0.05, 0.5, 1.0]},
+}
+VECTORS: dict[str, list[float]] = {
+    "gamma_vec": [0.5, 1.0, 0.1],
+    "transfer_lr_vec": [0.5, 1.0, 0.0],
+    "transfer_every_vec": [1.0, 2.0, 3.0],
+}
+NAMED = {og.IO, og.PulseTrain, og.ZeroShift, *(getattr(og, name) for name in RULES)}
+ODD = [-1, 0, 2, 0.5, 1.5, math.nan, math.inf, 1e39, 1e9, 1e-40, -1e30, 10**400]
+EVERY = [
+    Every(1),
+    Every(1),
+    Every(2),
+    Every(5),
+    Every(1, unit="batches"),
+    Every(0.4, unit="batches"),
+    Every(3, unit="batches"),
+]
+# known: writes of "none" by a verb, or at one stage alone, make states that are refused
+WRITES = PULSES | {"pulse_type": [kind for kind in PULSES["pulse_type"] if kind != "none"], "desired_bl": [1, 5, 31]}
+GRADIENT: dict[str, dict[str, Any]] = {
+    "array": {"auto_scale": [0.9, 0.0, None]},
+    "digital": {"n_x_bins": [0, 1, 6], "n_d_bins": [0, 5], "stoc_round_x": _SWITCH, "stoc_round_d": _SWITCH},
+}
+NOUNS: dict[type[Any], dict[str, Any]] = {
+    Rate: {"scaled": _SWITCH, "per_gradient_rate": [False] * 4 + [True]},
+    Term: {"factor": [1.0, 1.0, 0.5, -1.0, 0.0]},
+    Gradient: {},
+    Chopper: {"prob": _CHANCE},
+    Threshold: {"cap": [1, 2, 31], "momentum": _CHANCE, "forget": _SWITCH, "limit": [0.0, 0.1]},
+    Accumulate: {"keep": [1.0, 0.0, 0.5, 0.9]},
+    Write: {"unit": [1.0, 0.02, 0.1], "deadband": [0.0, 0.01, 0.3]},
+    Transfer: {"reset_prob": [0.0, 0.0, 0.5]},
+}
+EVENTS: dict[str, dict[str, Any]] = {
+    "accumulate": {"gain": [1.0, 0.1, 0.0], "keep": [1.0, 0.0, 0.5]},
+    "write": {"rate": [1.0, 0.1, 0.0], "unit": [1.0, 0.02, 0.5], "deadband": [0.0, 0.01]},
 }
 TILE_CALLS = {
     "t_forward": 12,
     "t_backward": 8,
     "t_update": 16,
+    "t_follow_plan": 2,
+    "t_event": 6,
+    "t_end_epoch": 2,
+    "t_zero_shift": 1,
+    "t_summary": 1,
     "t_end_batch": 5,
     "t_decay": 2,
     "t_diffuse": 2,
@@ -1128,12 +1419,23 @@ OBJECT_CALLS = {
     "o_layers": 4,
     "o_seeds": 2,
 }
-EVAL: dict[str, Any] = {name: getattr(devices, name) for name in devices.__all__} | {
-    name: getattr(og, name) for name in ("IO", "PulseTrain", "Seeds", *og.algorithms.algorithms.names())
-}
+EVAL: dict[str, Any] = {name: getattr(devices, name) for name in devices.__all__} | {"Own": Own, "Stepping": Stepping}
+EVAL |= {name: getattr(og, name) for name in ("IO", "PulseTrain", "Seeds", "ZeroShift", *algorithms.names())}
 
 
 # ---- running programs
+
+
+@contextmanager
+def registered(*classes: type[Any]) -> Iterator[None]:
+    """Algorithms that files can name for as long as this lasts."""
+    for cls in classes:
+        algorithms.register(cls)
+    try:
+        yield
+    finally:
+        for cls in classes:
+            del algorithms._classes[cls.__name__]
 
 
 def programs(
@@ -1146,7 +1448,7 @@ def programs(
     tally, findings = Counter[str](), dict[str, str]()
     number, end = first, time.monotonic() + seconds
     threads = og.threads()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), registered(Own, Stepping):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=UserWarning)
         while tally.total() < calls and time.monotonic() < end and (go_on or not findings):

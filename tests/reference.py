@@ -1603,6 +1603,7 @@ class Tile:
         """
         gradient = self.plan["gradient"]
         rate = rate_at(gradient["rate"], lr, 1.0)
+        rate = -rate if lr < 0.0 else rate
         if gradient["auto_scale"] is None:
             return rate
         share = F((1.0 - gradient["auto_scale"]) / m)
@@ -1826,11 +1827,11 @@ def one_hot(n: int, line: int) -> Floats:
 
 
 def rate_at(rate: Settings, lr: float, rho: float) -> float:
-    """A rate: its value, times the learning rate if it is scaled, over that of the last gradient if it says so."""
-    value = rate["value"] * lr if rate["scaled"] else rate["value"]
+    """A rate: its value, times the size of the learning rate if it is scaled, over that of the last gradient's rate."""
+    value = rate["value"] * abs(lr) if rate["scaled"] else rate["value"]
     if not rate.get("per_gradient_rate", False):
         return value
-    return 0.0 if rho == 0.0 else within_float32(value / rho)
+    return 0.0 if rho == 0.0 else within_float32(value / abs(rho))
 
 
 def within_float32(v: float) -> float:

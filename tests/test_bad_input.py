@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 import ohmgrad as og
 from ohmgrad import checkpoint, curves, devices, theory
+from ohmgrad.algorithms import Accumulate, Chopper, Every, Gradient, Plan, Rate, Term, Threshold, Transfer, Write
 from ohmgrad.nn import MSE, NLL, CrossEntropy, Linear, LogSoftmax, Sequential, Tanh, mapping
 
 Change = Callable[[dict[str, Any]], object]
@@ -46,6 +48,11 @@ class Stage:
         self.tile = og.Tile(3, 4, device=DEVICE, algorithm=og.TikiTaka(gamma=0.5), io=og.IO.kit(), seed=1, name="t")
         self.tile.update(self.x, self.d, 0.1)
         self.array = self.tile.arrays["fast"]
+        # one with a chopper, running maxima and digital matrices, and one with stages
+        self.chopped: Lies = og.Tile(3, 4, device=DEVICE, algorithm=og.AGAD(gamma=0.5), seed=3)
+        self.staged: Lies = og.Tile(3, 4, device=DEVICE, algorithm=og.MultiTileResidualLearning(), seed=4)
+        for tile in self.chopped, self.staged:
+            tile.update(self.x, self.d, 0.1)
         layers = Linear(4, 5), Tanh(), Linear(5, 3)
         self.model = Sequential(*layers).on(DEVICE, algorithm=og.ResidualLearning(), seed=2, learn_out_scaling=True)
         self.model.train_step(self.x, self.y, CrossEntropy(), 0.1)
@@ -55,7 +62,9 @@ class Stage:
         self.model.backward(self.d)
 
     def state(self) -> dict[str, bytes]:
-        return bits(self.tile.state_dict()) | bits(self.model.state_dict())
+        others = {"chopped": self.chopped.state_dict(), "staged": self.staged.state_dict()}
+        named = {f"{of} {name}": value for of, state in others.items() for name, value in state.items()}
+        return bits(self.tile.state_dict()) | bits(self.model.state_dict()) | bits(named)
 
     def load(self, **changed: Any) -> None:
         """Load the tile's state with parts of ``fast`` or the counters changed."""
@@ -82,7 +91,7 @@ class Case:
     """
 
     act: Callable[[Stage], object]
-    error: type[Exception] = ValueError
+    error: type[Exception] | tuple[type[Exception], ...] = ValueError
     field: str
     value: str = ""
     allowed: str = ""
@@ -105,8 +114,23 @@ def io(**settings: Any) -> Callable[[Stage], object]:
     return lambda s: og.IO(**settings)
 
 
-def built(device: type[devices.Device], fields: dict[str, Any]) -> Callable[[Stage], object]:
-    return lambda s: device(**fields)
+def built(settings: Any, fields: dict[str, Any]) -> Callable[[Stage], object]:
+    return lambda s: settings(**fields)
+
+
+def on(part: str, method: str, **given: Any) -> Callable[[Stage], object]:
+    """A call of a method of what is on the stage."""
+    return lambda s: getattr(getattr(s, part), method)(**given)
+
+
+def loaded(part: str, *lost: str, **changed: Any) -> Callable[[Stage], object]:
+    """The state of what is on the stage, without some of its parts, or with others."""
+
+    def act(s: Stage) -> None:
+        tile = getattr(s, part)
+        tile.load_state_dict({k: v for k, v in (tile.state_dict() | changed).items() if k not in lost})
+
+    return act
 
 
 def drift(**fields: Any) -> dict[str, Any]:
@@ -470,9 +494,724 @@ CASES = [
 ]
 
 
+# ---- algorithms: a class, its fields (the wrong one first), and what is allowed instead
+
+Wrong = tuple[Any, dict[str, Any], str]
+
+POSITIVE, RATE = "finite and > 0", "finite and >= 0"
+FAST_SLOW = [og.TikiTaka, og.TikiTakaV2, og.ResidualLearningV2, og.ChoppedTikiTakaV2, og.AGAD, og.ERIDER]
+FAST_SLOW += [og.MultiTileResidualLearning]
+SHARED: list[tuple[dict[str, Any], str]] = [
+    *[({"gamma": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[({"fast_lr": value}, POSITIVE) for value in (0, -0.5, NAN, INF)],
+    *[({"transfer_every": value}, "finite|not 0") for value in (0, NAN, INF)],
+    (dict(transfer_every=1.5, units_in_mbatch=False), "an integer >= 1 when it counts vectors"),
+    (dict(n_reads_per_transfer=-1), ">= 0"),
+]
+BUFFER: list[tuple[dict[str, Any], str]] = [
+    *[({"transfer_lr": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[({"auto_granularity": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[({name: value}, POSITIVE) for name in ("buffer_granularity", "step") for value in (0, -0.5, NAN, INF)],
+    *[({"momentum": value}, "from 0 to below 1") for value in (-0.1, 1, NAN)],
+]
+AUTO_SCALE: list[tuple[dict[str, Any], str]] = [
+    *[({name: v}, "from 0 to 1") for name in ("in_chop_prob", "out_chop_prob") for v in (-0.1, 1.1, NAN)],
+    *[({"auto_momentum": value}, "from 0 to below 1") for value in (-0.1, 1, NAN)],
+    (dict(transfer_every=-INF), "finite"),
+]
+BAD_ALGORITHMS: list[Wrong] = [
+    *[(rule, fields, allowed) for rule in FAST_SLOW for fields, allowed in SHARED],
+    *[(rule, fields, allowed) for rule in (og.TikiTakaV2, *FAST_SLOW[3:5]) for fields, allowed in BUFFER],
+    *[(rule, fields, allowed) for rule in FAST_SLOW[3:5] for fields, allowed in AUTO_SCALE],
+    *[(rule, dict(transfer_every=-1.0), POSITIVE) for rule in FAST_SLOW if rule not in FAST_SLOW[3:5]],
+    (og.TikiTakaV2, dict(variant="both"), "'buffered' or 'chopped'"),
+    *[(og.TikiTakaV2, {"thres_scale": value}, POSITIVE) for value in (0, -0.5, NAN, INF)],
+    *[(og.TikiTakaV2, {"with_reset_prob": value}, "from 0 to 1") for value in (-0.1, 1.1, NAN)],
+    *[(og.TikiTakaV2, {name: 2.0}, "for 'buffered'") for name in ("buffer_granularity", "auto_granularity")],
+    (og.TikiTakaV2, dict(thres_scale=2.0, variant="chopped"), "1.0 for 'chopped'"),
+    (og.TikiTakaV2, dict(random_selection=True, variant="chopped"), "False for 'chopped'"),
+    (og.TikiTakaV2, dict(with_reset_prob=0.1, variant="chopped"), "0.0 for 'chopped'"),
+    *[(og.ResidualLearningV2, {"beta_h": value}, "> 0 and at most 1") for value in (0, 1.1, NAN)],
+    *[(og.ResidualLearningV2, {"beta_w": value}, POSITIVE) for value in (0, -0.5, NAN, INF)],
+    (og.ResidualLearningV2, dict(mode="both"), "'paper' or 'threshold'"),
+    *[(og.ResidualLearningV2, dict(auto_granularity=v, mode="threshold"), RATE) for v in (-0.5, NAN, INF)],
+    (og.ResidualLearningV2, dict(auto_granularity=2.0), "0 for mode='paper'"),
+    (og.AGAD, dict(in_chop_prob=0.0), "> 0: the reference is taken at its flips"),
+    (og.AGAD, dict(in_chop_random=True), "False: periods have a fixed length"),
+    *[(og.AGAD, {"tail_weightening": value}, POSITIVE) for value in (0, -0.5, NAN, INF)],
+    *[(og.AGAD, {"buffer_cap": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[(og.ERIDER, {name: v}, "> 0 and at most 1") for name in ("eta", "chop_prob") for v in (0, 1.1, NAN)],
+    *[(og.ERIDER, {"transfer_lr": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[(og.MultiTileResidualLearning, {"n_arrays": value}, "from 2 to 64") for value in (1, 65, HUGE)],
+    *[(og.MultiTileResidualLearning, {"transfer_lr": value}, RATE) for value in (-0.5, NAN, INF)],
+    *[
+        (og.MultiTileResidualLearning, {name: value}, POSITIVE)
+        for name in ("transfer_every_factor", "transfer_lr_factor")
+        for value in (0, -0.5, NAN, INF)
+    ],
+    *[
+        (og.MultiTileResidualLearning, {name: value}, "empty or of 2 numbers")
+        for name in ("transfer_every_vec", "transfer_lr_vec")
+        for value in [(1.0,), (1.0, 2.0, 3.0)]
+    ],
+    (og.TikiTaka, dict(gamma_vec=(1.0,)), "of two arrays or more"),
+    (og.TikiTaka, dict(gamma_vec=(1.0, 0.0)), "> 0 at its end"),
+    (og.TikiTaka, dict(transfer_lr_vec=(1.0, 1.0), gamma_vec=(0.1, 1.0)), "for 2 arrays like the others"),
+    (og.TikiTaka, dict(transfer_every_vec=(1.0, 1.0), gamma_vec=(0.1, 1.0)), "for 2 arrays like the others"),
+    *[(og.MixedPrecision, {"transfer_every": value}, POSITIVE) for value in (0, -0.5, NAN, INF)],
+    *[(og.MixedPrecision, {"n_rows_per_transfer": value}, "-1 or >= 1") for value in (0, -2)],
+    *[(og.MixedPrecision, {name: v}, RATE) for name in ("granularity", "transfer_lr") for v in (-0.5, NAN, INF)],
+    *[
+        (og.MixedPrecision, {name: value}, r"from 0 to 2\*\*24")
+        for name in ("n_x_bins", "n_d_bins")
+        for value in (-1, (1 << 24) + 1)
+    ],
+    *[
+        (og.MixedPrecision, {"transfer_pulses": pulses}, "update_management and update_bl_management")
+        for pulses in (
+            og.PulseTrain.single(),
+            og.PulseTrain(update_management=False),
+            og.PulseTrain(update_bl_management=False),
+        )
+    ],
+    *[(og.ZeroShift, {"cycles": value}, r"from 1 to 2\*\*20") for value in (0, -1, (1 << 20) + 1, HUGE)],
+    *[(og.ZeroShift, {"average": value}, "from 1 to cycles = 1000") for value in (0, 1001)],
+    (og.ZeroShift, dict(mode="up"), "'alternating' or 'random'"),
+]
+KINDS: dict[str, tuple[Any, str]] = {
+    "float": ("no", "a number"),
+    "int": (1.5, "an integer"),
+    "bool": ("no", "True or False"),
+    "str": (5, "a string"),
+    "tuple[float, ...]": ("no", "a sequence of numbers"),
+    "IO | None": (5, "IO or None"),
+    "PulseTrain | None": ({}, "PulseTrain or None"),
+    "ZeroShift | None": (True, "ZeroShift or None"),
+}
+NEW = [*FAST_SLOW[1:], og.MixedPrecision, og.ZeroShift]
+
+
+def kinds(rule: Any) -> Iterator[tuple[str, Any, str]]:
+    """A value of another kind for every field of a class of settings."""
+    for name, field in rule.__dataclass_fields__.items():
+        yield name, *KINDS["str" if field.type.startswith("Literal") else field.type]
+
+
+def shown(value: object) -> str:
+    return re.escape(repr(value))
+
+
+def trained(rule: Any, **fields: Any) -> Callable[[Stage], object]:
+    """What is seen when the tile is built."""
+    device = fields.pop("device", DEVICE)
+    return lambda s: og.Tile(3, 4, device=device, algorithm=rule(**fields))
+
+
+CALIBRATED = og.ZeroShift(cycles=2)
+NO_SHIFTS: list[Any] = [5, None, "no", {}, og.ZeroShift]
+ONE_SIDED = devices.OneSided((devices.SoftBounds(w_min=0.0),) * 2)
+NO_POINT, WHOLE_ROWS = "a symmetric point between its bounds: zero_shift needs one", og.ZeroShift(io=og.IO(ir_drop=1.0))
+ALGORITHM_CASES = [
+    *[
+        Case(act=built(rule, fields), field=field, value=shown(fields[field]), allowed=allowed)
+        for rule, fields, allowed in BAD_ALGORITHMS
+        for field in [next(iter(fields))]
+    ],
+    *[
+        Case(act=built(rule, {name: v}), error=TypeError, field=name, value=shown(v), allowed=allowed)
+        for rule in NEW
+        for name, v, allowed in kinds(rule)
+    ],
+    *[
+        Case(act=built(og.MultiTileResidualLearning, {name: vector}), field=name, value=value, allowed=allowed)
+        for name, vector, value, allowed in [
+            ("transfer_every_vec", (1, 0), "0.0", POSITIVE),
+            ("transfer_lr_vec", (1, -1), "-1.0", RATE),
+        ]
+    ],
+    *[
+        Case(act=trained(rule, n_reads_per_transfer=reads, transfer_columns=columns), field="reads", value=str(reads))
+        for rule in FAST_SLOW
+        for reads, columns in [(5, True), (4, False), ((1 << 20) + 1, True)]
+    ],
+    # a device for each array, and no other
+    *[
+        Case(act=trained(rule, device=dict.fromkeys(named, DEVICE)), field="device", value=shown(sorted(named)))
+        for rule in NEW[:-1]
+        for named in [(), ("fast",), ("weight", "fast", "slow")]
+    ],
+    Case(
+        act=trained(og.AGAD, device={"fast": 5}),
+        error=TypeError,
+        field=r"device\['fast'\]",
+        value="5",
+        allowed="Device",
+    ),
+    # symmetric points
+    *[
+        Case(act=trained(rule, device=device, zero_shift=CALIBRATED), field="fast", value=value, allowed="zero_shift")
+        for rule in FAST_SLOW
+        for device, value in [(devices.ConstantStep(), NO_POINT), (ONE_SIDED, "one-sided cells")]
+    ],
+    Case(
+        act=lambda s: og.Tile(1, 1, device=devices.ConstantStep()).arrays["weight"].zero_shift(CALIBRATED),
+        field="weight",
+        value=NO_POINT,
+    ),
+    Case(
+        act=trained(og.AGAD, zero_shift=WHOLE_ROWS), field="zero_shift.io", value="whole rows", allowed="single lines"
+    ),
+    Case(
+        act=on("array", "zero_shift", shift=WHOLE_ROWS),
+        field="zero_shift.io",
+        value="whole rows",
+        allowed="single lines",
+    ),
+    *[
+        Case(
+            act=on("array", "zero_shift", shift=v), error=TypeError, field="shift", value=shown(v), allowed="ZeroShift"
+        )
+        for v in NO_SHIFTS
+    ],
+]
+
+
+# ---- plans: a noun, its fields (the wrong one first), the value and what is allowed
+
+
+@dataclass(frozen=True)
+class Own:
+    """An algorithm that gives a plan, whatever it is."""
+
+    it: Any
+
+    def plan(self, tile: object) -> Any:
+        return self.it
+
+
+STEPS: dict[str, Any] = {
+    "accumulate": Accumulate(into="hidden", source=(Term("fast"),)),
+    "write": Write(target="slow", source=(Term("hidden"),), rate=Rate(0.1)),
+}
+
+
+def planned(**parts: Any) -> Any:
+    """A plan with other parts."""
+    whole: dict[str, Any] = dict(arrays=("fast", "slow"), digital=("hidden", "mean"), weight=(Term("slow"),))
+    whole |= dict(gradient=Gradient(target="fast", rate=Rate(1.0)), transfers=(Transfer(every=Every(1), steps=()),))
+    return Plan(**whole | parts)
+
+
+def event(**settings: Any) -> Any:
+    """A plan with one transfer."""
+    whole: dict[str, Any] = dict(every=Every(1), steps=tuple(STEPS.values()))
+    return planned(transfers=(Transfer(**whole | settings),))
+
+
+def stepped(step: str, **fields: Any) -> Any:
+    """A plan with one step."""
+    return event(steps=(replace(STEPS[step], **fields),))
+
+
+TRANSFERS = "plan.transfers"
+WRITTEN = f"{TRANSFERS}.steps.write"
+GRADIENT: dict[str, Any] = dict(target="fast", rate=Rate(1.0))
+NOUNS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "plan": ("plan", planned),
+    "rate": (
+        "plan.gradient.rate",
+        lambda **f: planned(gradient=Gradient(target="fast", rate=Rate(**{"value": 1} | f))),
+    ),
+    "term": ("plan.weight", lambda **f: planned(weight=(Term(**dict(matrix="fast") | f), Term("slow")))),
+    "every": (f"{TRANSFERS}.every", lambda **f: event(every=Every(**dict(period=1) | f))),
+    "gradient": ("plan.gradient", lambda **f: planned(gradient=Gradient(**GRADIENT | f))),
+    "chopper": (f"{TRANSFERS}.chopper", lambda **f: event(chopper=Chopper(**dict(prob=0.1) | f))),
+    "threshold": (f"{WRITTEN}.threshold", lambda **f: stepped("write", threshold=Threshold(**f))),
+    "accumulate": (f"{TRANSFERS}.steps.accumulate", lambda **f: stepped("accumulate", **f)),
+    "write": (WRITTEN, lambda **f: stepped("write", **f)),
+    "transfer": (TRANSFERS, event),
+}
+FINITE, MORE, CHANCE = "a number finite in float32", "0.0 or more, finite in float32", "0.0 to 1.0"
+NOT_MORE: list[tuple[Any, str]] = [(-1, "-1"), (NAN, "NaN"), (INF, "inf"), (1e39, "1e39")]
+NO_CHANCE: list[tuple[Any, str]] = [(-0.1, "-0.1"), (1.1, "1.1"), (NAN, "NaN")]
+NO_PERIOD: list[tuple[Any, str]] = [(0, "0"), (-1, "-1"), (1e-10, "1e-10"), (1e16, "1e16"), *NOT_MORE[1:3]]
+UNKNOWN = '"other"', "fast, slow, hidden, mean"
+TWO = (Term("hidden"), Term("mean"))
+MULTIPLE, DOUBLE = (Term("hidden", factor=2.0),), Term("fast", chopped=True)
+BAD_PLANS: list[tuple[str, dict[str, Any], str, str]] = [
+    *[("rate", {"value": value}, text, MORE) for value, text in NOT_MORE],
+    ("rate", dict(per_gradient_rate=True), "True", "False: it is the rate of the gradient itself"),
+    *[("term", {"factor": value}, text, FINITE) for value, text in NOT_MORE[1:]],
+    ("term", dict(matrix="other"), *UNKNOWN),
+    *[
+        ("every", dict(period=v, unit=unit), text, "1e-9 to")
+        for unit in ("vectors", "batches")
+        for v, text in NO_PERIOD
+    ],
+    ("every", dict(period=1.5), "1.5", "a whole number of vectors"),
+    ("every", dict(unit="epochs"), '"epochs"', '"batches", "vectors"'),
+    ("gradient", dict(target="other"), *UNKNOWN),
+    *[
+        ("gradient", {"auto_scale": value}, text, "None, or 0.0 to")
+        for value, text in [*NO_CHANCE, (1.0, "1"), ("no", "no")]
+    ],
+    ("gradient", dict(auto_scale=0.5, target="hidden"), "set", "None where the target is digital"),
+    *[
+        ("gradient", {name: value, "target": "hidden"}, text, "a whole number from 0 to 16777216")
+        for name in ("n_x_bins", "n_d_bins")
+        for value, text in [(-1, "-1"), ((1 << 24) + 1, "16777217"), (HUGE, "inf")]
+    ],
+    ("gradient", dict(n_x_bins=4), "not 0", "0 where the target is an array"),
+    ("gradient", dict(rate=0.1), "0.1", "a mapping of settings"),
+    *[("chopper", {"prob": value}, text, CHANCE) for value, text in NO_CHANCE],
+    *[("chopper", {"cross_prob": value}, text, CHANCE) for value, text in NO_CHANCE],
+    ("chopper", dict(scope="all"), '"all"', '"line", "array"'),
+    ("chopper", dict(scope="array", cross_prob=0.1), '"array" with flips in turn or of crossing lines', '"line"'),
+    ("chopper", dict(scope="array", random=False), '"array" with flips in turn or of crossing lines', '"line"'),
+    ("chopper", dict(latch=("fast", "hidden")), '"fast", "hidden"', "a digital matrix and another one"),
+    ("chopper", dict(latch=("hidden", "hidden")), '"hidden", "hidden"', "a digital matrix and another one"),
+    ("chopper", dict(latch=("other", "hidden")), *UNKNOWN),
+    *[
+        ("chopper", {"latch": names}, "no pair of names", "a digital matrix and another one")
+        for names in [("hidden",), ("hidden", "mean", "slow"), ("hidden", 5)]
+    ],
+    ("chopper", dict(latch="hidden"), '"hidden"', "None, or a list"),
+    *[
+        ("threshold", {"cap": v}, text, "from 1 to 2147483647")
+        for v, text in [(0, "0"), (-1, "-1"), (1 << 31, "2147483648")]
+    ],
+    *[("threshold", {"momentum": value}, text, CHANCE) for value, text in NO_CHANCE],
+    *[("threshold", {"limit": value}, text, MORE) for value, text in NOT_MORE],
+    ("accumulate", dict(into="other"), *UNKNOWN),
+    ("accumulate", dict(source=()), "empty", "at least one term"),
+    ("accumulate", dict(source="fast"), '"fast"', "a list"),
+    ("accumulate", dict(gain=0.5), "0.5", "a mapping of settings"),
+    *[("accumulate", {"gain": Rate(value)}, text, MORE) for value, text in NOT_MORE],
+    *[("accumulate", {"keep": value}, text, MORE) for value, text in NOT_MORE],
+    ("write", dict(target="other"), *UNKNOWN),
+    ("write", dict(target="hidden"), '"hidden"', "a matrix that is not its own source"),
+    ("write", dict(source=()), "empty", "at least one term"),
+    *[
+        ("write", dict(source=source, threshold=Threshold()), "a sum, an array or a multiple", "one digital matrix")
+        for source in (TWO, MULTIPLE, (Term("fast"),), (Term("hidden", chopped=True),))
+    ],
+    *[("write", {"rate": Rate(value)}, text, MORE) for value, text in NOT_MORE],
+    *[("write", {"unit": value}, text, MORE) for value, text in NOT_MORE],
+    *[("write", {"unit": value}, text, "a positive number") for value, text in [(0, "0"), (1e-39, "0.0*1")]],
+    ("write", dict(threshold=5), "5", "a mapping of settings"),
+    *[("write", {"deadband": value}, text, MORE) for value, text in NOT_MORE],
+    *[
+        ("write", {"after_passes": v}, text, "None, or 0.0 to")
+        for v, text in [(-1, "-1"), (NAN, "NaN"), (1 << 60, "e18")]
+    ],
+    ("write", dict(after_passes=1.5), "1.5", "a whole number"),
+    ("transfer", dict(every=1), "1", "a mapping of settings"),
+    ("transfer", dict(axis="diagonal"), '"diagonal"', '"columns", "rows"'),
+    *[
+        ("transfer", {"reads": v}, text, "0 to 1048576")
+        for v, text in [(-1, "-1"), ((1 << 20) + 1, "1048577"), (HUGE, "inf")]
+    ],
+    ("transfer", dict(reads=5), "5", r"0 \(all\) to d_in = 4"),
+    ("transfer", dict(reads=4, axis="rows"), "4", r"0 \(all\) to d_out = 3"),
+    *[("transfer", {"reset_prob": value}, text, CHANCE) for value, text in NO_CHANCE],
+    ("transfer", dict(random=True, chopper=Chopper(prob=0.1)), "True", "False with a chopper"),
+    ("transfer", dict(chopper=5), "5", "a mapping of settings"),
+    ("plan", dict(arrays="fast"), '"fast"', "a list"),
+    ("plan", dict(arrays=("fast", "slow", "fast")), '"fast" twice', "every name once"),
+    ("plan", dict(digital=("slow",)), '"slow" twice', "every name once"),
+    *[("plan", {"digital": (name,)}, f'"{name}"', "names without dots") for name in ("", "a.b")],
+    ("plan", dict(weight=()), "empty", "at least one term"),
+    ("plan", dict(weight=(Term("other"),)), *UNKNOWN),
+    *[
+        (
+            "plan",
+            {"weight": (Term("fast"), last)},
+            "a last term with a factor of 0 or a chopper",
+            "takes weights that are set",
+        )
+        for last in (Term("slow", factor=0.0), Term("slow", factor=1e-50), Term("slow", chopped=True))
+    ],
+    ("plan", dict(gradient=None), "None", "a mapping of settings"),
+]
+NO_PLANS: list[Any] = [None, {}, []]
+# Nobody flips the signs of what is chopped, or two do.
+UNCHOPPED = [
+    planned(weight=(DOUBLE, Term("slow"))),
+    planned(gradient=Gradient(target="fast", rate=Rate(1.0), chopped=True)),
+    stepped("accumulate", source=(DOUBLE,)),
+    stepped("write", source=(DOUBLE,)),
+]
+CHOPPED_TWICE = planned(transfers=(Transfer(every=Every(1), steps=(), chopper=Chopper(prob=0.1)),) * 2)
+
+
+CLASSES: dict[str, Any] = dict(
+    rate=Rate, term=Term, every=Every, gradient=Gradient, chopper=Chopper, threshold=Threshold
+)
+CLASSES |= dict(accumulate=Accumulate, write=Write, transfer=Transfer)
+
+
+def own(plan: Any) -> Callable[[Stage], object]:
+    return lambda s: og.Tile(3, 4, algorithm=Own(plan() if callable(plan) else plan))
+
+
+def path_of(noun: str, field: str) -> str:
+    """How the core names a field; the name of a matrix in more than one place is that of both."""
+    return re.escape(NOUNS[noun][0]) + (f".*{field}" if noun != "rate" or field != "value" else r"\.value")
+
+
+PLAN_CASES = [
+    *[
+        Case(
+            act=own(lambda n=noun, f=fields: NOUNS[n][1](**f)), field=path_of(noun, field), value=value, allowed=allowed
+        )
+        for noun, fields, value, allowed in BAD_PLANS
+        for field in [next(iter(fields))]
+    ],
+    *[
+        Case(
+            act=built(NOUNS[noun][1], {name: value}),
+            error=TypeError,
+            field=name,
+            value=shown(value),
+            allowed=allowed,
+        )
+        for noun, cls in CLASSES.items()
+        for name, field in cls.__dataclass_fields__.items()
+        if (kind := "str" if field.type.startswith("Literal") else field.type) in KINDS and not kind.endswith("None")
+        for value, allowed in [KINDS[kind]]
+    ],
+    *[Case(act=own(plan), field="plan: chopped", value="True", allowed="without a chopper") for plan in UNCHOPPED],
+    Case(act=own(CHOPPED_TWICE), field="chopper", value="in 2 transfers", allowed="in one at most"),
+    *[
+        Case(act=own(plan), error=TypeError, field=r"Own\.plan", value=shown(plan), allowed="a Plan")
+        for plan in NO_PLANS
+    ],
+    Case(act=lambda s: og.Tile(1, 1, algorithm=og.AGAD), error=TypeError, field="algorithm", allowed=r"plan\(tile\)"),  # type: ignore[arg-type]
+]
+
+
+# ---- the verbs of a tile: what is given (the wrong thing first), the value and what is allowed
+
+X, D = np.ones((5, 4)), np.ones((5, 3))
+Given = tuple[dict[str, Any], type[Exception], str, str]
+EVENTS: dict[str, dict[str, Any]] = {
+    "accumulate": {"into": "hidden", "source": "fast"},
+    "write": {"target": "slow", "source": "hidden"},
+}
+ANY_EVENT: list[Given] = [
+    (dict(source="other"), ValueError, '"other"', "fast, slow, hidden, mean, reference"),
+    (dict(source=[]), ValueError, "empty", "at least one term"),
+    (dict(source=["fast"]), TypeError, "'fast'", "a Term"),
+    (dict(lines=[4]), ValueError, r"\[4\]", "0 to d_in - 1 = 3"),
+    (dict(lines=[3], axis="rows"), ValueError, r"\[3\]", "0 to d_out - 1 = 2"),
+    (dict(lines=[-1]), ValueError, "-1", "from 0 to 3"),
+    (dict(lines=[1, 1]), ValueError, r"\[1, 1\]", "different lines"),
+    (dict(lines=[1.0]), TypeError, "1.0", "an integer"),
+    (dict(axis="diagonal"), ValueError, '"diagonal"', '"columns", "rows"'),
+    (dict(axis=5), TypeError, "5", "a string"),
+    (dict(io=5), TypeError, "5", "an? IO"),
+]
+BAD_EVENTS: list[tuple[str, dict[str, Any], type[Exception], str, str]] = [
+    *[("accumulate", {name: v}, ValueError, text, MORE) for name in ("gain", "keep") for v, text in NOT_MORE],
+    *[("write", {name: v}, ValueError, text, MORE) for name in ("rate", "unit", "deadband") for v, text in NOT_MORE],
+    ("write", dict(unit=0), ValueError, "0", "a positive number"),
+    ("write", dict(unit="no"), TypeError, "no", "a number"),
+    ("write", dict(threshold=5), ValueError, "5", "a mapping"),
+    ("write", dict(threshold=Threshold(cap=0)), ValueError, "0", "from 1 to"),
+    ("write", dict(source="fast", threshold=Threshold()), ValueError, "an array", "one digital matrix"),
+    ("write", dict(target="hidden"), ValueError, '"hidden"', "not its own source"),
+    ("write", dict(target="other"), ValueError, '"other"', "fast, slow, hidden, mean, reference"),
+    ("accumulate", dict(into="other"), ValueError, '"other"', "fast, slow, hidden, mean, reference"),
+    ("accumulate", dict(into=5), TypeError, "5", "a string"),
+    ("accumulate", dict(keep="no"), TypeError, "no", "a number"),
+    *[(verb, *row) for verb in EVENTS for row in ANY_EVENT],
+]
+BAD_UPDATES: list[Given] = [
+    (dict(x=X[:, :3]), ValueError, r"\(5, 3\)", r"\(1 or more, 4\)"),
+    (dict(x=X[:0], d=D[:0]), ValueError, r"\(0, 4\)", r"\(1 or more, 4\)"),
+    (dict(x=X * NAN), ValueError, "NaN", "finite"),
+    (dict(x="no"), TypeError, "<U2", "real numbers"),
+    (dict(d=D[:3]), ValueError, "3 vectors", "5, one for each of x"),
+    (dict(d=D * INF), ValueError, "inf", "finite"),
+    (dict(lr=NAN), ValueError, "NaN", "finite in float32"),
+    (dict(lr=1e39), ValueError, "10{39}", "finite in float32"),
+    (dict(lr=HUGE), ValueError, "range of floats", "finite"),
+    (dict(lr="no"), TypeError, "'no'", "a number"),
+]
+
+
+class Losing:
+    """A stage that is no number."""
+
+    def __init__(self, gives: Any) -> None:
+        self.gives = gives
+
+    def plan(self, tile: Any) -> Plan:
+        return og.AnalogSGD().plan(tile)
+
+    def end_of_epoch(self, stage: int, losses: Any) -> Any:
+        return self.gives
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A plan that changes from stage to stage into one that cannot follow."""
+
+    other: Any
+
+    def plan(self, tile: Any) -> Any:
+        return self.other if tile.stage else event(chopper=Chopper(prob=0.1))
+
+    def end_of_epoch(self, stage: int, losses: Any) -> int:
+        return stage + 1
+
+
+def ended(rule: Any) -> Callable[[Stage], object]:
+    """The end of an epoch: nothing changes in the tile."""
+
+    def act(s: Stage) -> None:
+        tile = og.Tile(3, 4, algorithm=rule)
+        before = bits(tile.state_dict())
+        try:
+            tile.end_epoch([1.0])
+        finally:
+            assert (tile.stage, bits(tile.state_dict())) == (0, before)
+
+    return act
+
+
+def unpickled(**changed: Any) -> Callable[[Stage], object]:
+    """A pickle of a tile with other settings, or with another state."""
+
+    def act(s: Stage) -> None:
+        parts = s.chopped.__getstate__()
+        og.Tile.__new__(og.Tile).__setstate__({name: parts[name] | changed.get(name, {}) for name in parts})
+
+    return act
+
+
+def cut(end: int) -> Callable[[Stage], object]:
+    return lambda s: pickle.loads(pickle.dumps(s.chopped)[:end])
+
+
+def summed(batch_size: Any) -> Callable[[Stage], object]:
+    return lambda s: Sequential(Linear(4, 3)).on(DEVICE, algorithm=og.AGAD()).summary(batch_size)
+
+
+VERB_CASES = [
+    *[
+        Case(
+            act=on("chopped", verb, **EVENTS[verb] | fields),
+            error=error,
+            field=next(iter(fields)),
+            value=value,
+            allowed=allowed,
+        )
+        for verb, fields, error, value, allowed in BAD_EVENTS
+    ],
+    *[
+        Case(
+            act=on("chopped", verb, **dict(x=X, d=D, lr=0.1) | fields),
+            error=error,
+            field=rf"\b{next(iter(fields))}\b",
+            value=value,
+            allowed=allowed,
+        )
+        for verb in ("follow_plan", "update")
+        for fields, error, value, allowed in BAD_UPDATES
+    ],
+    *[
+        Case(act=on("staged", "end_epoch", losses=[1.0, v]), error=error, field="losses", value=value, allowed=allowed)
+        for v, error, value, allowed in [
+            ("no", TypeError, "'no'", "a number"),
+            (True, TypeError, "True", "a number"),
+            (None, TypeError, "None", "a number"),
+            (1j, TypeError, "1j", "a number"),
+            (HUGE, ValueError, "range of floats", "finite"),
+        ]
+    ],
+    Case(act=on("staged", "__setattr__", name="stage", value=1), error=AttributeError, field="stage"),
+    *[
+        Case(act=ended(Losing(gives)), error=TypeError, field="end_of_epoch", value=shown(gives), allowed="an integer")
+        for gives in ("no", 1.0, None, True)
+    ],
+    *[
+        Case(act=ended(Moved(plan)), field="plan", value="other matrices", allowed="the same")
+        for plan in (
+            planned(digital=("hidden",)),
+            planned(arrays=("slow", "fast")),
+            planned(transfers=()),
+        )
+    ],
+    *[
+        Case(act=ended(Moved(plan)), field="plan", value="a chopper of other lines", allowed="the same")
+        for plan in (event(), event(chopper=Chopper(prob=0.1), axis="rows"))
+    ],
+    Case(act=ended(Moved(event(reads=5))), field="reads", value="5", allowed="d_in = 4"),
+    Case(act=ended(Moved(None)), error=TypeError, field=r"Moved\.plan", value="None", allowed="a Plan"),
+    *[
+        Case(
+            act=summed(v),
+            error=error,
+            field="batch_size",
+            value=shown(v),
+            allowed=allowed,
+        )
+        for v, error, allowed in [
+            (0, ValueError, ">= 1"),
+            (-1, ValueError, ">= 1"),
+            (1.5, TypeError, "an integer"),
+            ("no", TypeError, "an integer"),
+            (True, TypeError, "an integer"),
+            (None, TypeError, "an integer"),
+        ]
+    ],
+    Case(act=lambda s: Sequential(Linear(4, 3)).summary(), error=RuntimeError, field="no weights", allowed="build"),
+    # states
+    *[
+        Case(
+            act=loaded("chopped", **{name: value}),
+            error=error,
+            field=rf"{name.removesuffix('.values')}\b",
+            value=text,
+            allowed=allowed,
+        )
+        for name, value, error, text, allowed in [
+            ("chopper.line", np.array([0, 1, 2, 0], np.uint64), ValueError, "", "4 counts of 0 or 1"),
+            ("chopper.line", np.zeros(3, np.uint64), ValueError, "", "4 counts of 0 or 1"),
+            ("chopper.cross", np.array([2**64 - 1, 0, 0], np.uint64), ValueError, "", "3 counts of 0 or 1"),
+            ("chopper.cross", np.zeros(4, np.uint64), ValueError, "", "3 counts of 0 or 1"),
+            ("chopper.cross", None, TypeError, "object", "real numbers"),
+            ("gradient.max_abs_x", np.full(1, -1.0), ValueError, "-1", "one number >= 0, finite"),
+            ("gradient.max_abs_x", np.full(1, NAN), ValueError, "NaN", "one number >= 0, finite"),
+            ("gradient.max_abs_d", np.full(1, INF), ValueError, "inf", "one number >= 0, finite"),
+            ("gradient.max_abs_d", np.zeros(1, np.uint64), ValueError, "counters", "float32 values"),
+            ("gradient.max_abs_d", np.float32(1), ValueError, "single number", "an array"),
+            ("hidden.values", np.full((3, 4), NAN), ValueError, "NaN", "finite"),
+            ("hidden.values", np.zeros((4, 3)), ValueError, r"\[4, 3\]", r"\(3, 4\)"),
+            ("mean.values", np.zeros(1), ValueError, "1 values", "3 x 4"),
+            ("mean.values", np.zeros(12, np.uint64), ValueError, "counters", "float32 values"),
+            ("counters", np.zeros(13, np.uint64), ValueError, "", "10 counts"),
+            ("stage", np.zeros(1, np.uint64), ValueError, "unknown", ""),
+            ("other.values", np.zeros((3, 4)), ValueError, "unknown", ""),
+        ]
+    ],
+    *[
+        Case(
+            act=loaded("chopped", name),
+            field=f"state.{name}",
+            value="is missing",
+        )
+        for name in ("chopper.line", "chopper.cross", "gradient.max_abs_x", "mean.values", "slow.values", "counters")
+    ],
+    *[
+        Case(
+            act=loaded("staged", stage=value),
+            field=r"state\.stage",
+            value=value_text,
+            allowed="one count",
+        )
+        for value, value_text in [
+            (None, "None"),
+            (np.zeros(1), r"\[0\.\]"),
+            (np.zeros(2, np.uint64), r"\[0 0\]"),
+            (np.uint64(1), "1"),
+            (np.ones(1, bool), "True"),
+        ]
+    ],
+    # a stage is not begun when the rest does not fit
+    Case(
+        act=lambda s: s.staged.load_state_dict({"stage": np.ones(1, np.uint64)}),
+        field=r"state\.fast\.",
+        value="is missing",
+    ),
+    # pickles
+    Case(act=cut(0), error=EOFError, field="input"),
+    *[Case(act=cut(end), error=pickle.UnpicklingError, field="truncated") for end in (1, 100, -1)],
+    Case(act=unpickled(settings={"device": 5}), error=TypeError, field="device", value="5", allowed="a Device"),
+    Case(act=unpickled(settings={"d_in": 5}), field="shape", value=r"\[3, 4\]", allowed=r"\(3, 5\)"),
+    Case(act=unpickled(settings={"algorithm": og.TikiTakaV2()}), field="unknown to this tile"),
+    Case(act=unpickled(settings={"other": 5}), error=TypeError, field="other"),
+    Case(act=unpickled(state={"other": X}), field=r"state\.other", value=r"\[5, 4\]|unknown"),
+    Case(act=unpickled(state={"hidden.values": np.full((3, 4), NAN)}), field="hidden", value="NaN", allowed="finite"),
+]
+
+# What does not say what it should, or says it as what it should not be.
+LATER: list[Case] = [
+    # other errors than of values and kinds
+    Case(act=trained(og.MixedPrecision, zero_shift=CALIBRATED), field="zero_shift"),
+    Case(act=trained(og.AGAD, in_chop_prob=1e-320), field="in_chop_prob"),
+    Case(act=trained(og.ChoppedTikiTakaV2, transfer_every=-1e308), field="transfer_every"),
+    Case(act=trained(og.MultiTileResidualLearning, gamma=1e200), field="gamma"),
+    *[
+        Case(act=built(og.MultiTileResidualLearning, {"n_arrays": 4, name: 1e200}), field=name)
+        for name in ("transfer_every_factor", "transfer_lr_factor")
+    ],
+    Case(act=on("chopped", "write", **EVENTS["write"], pulses=5), error=TypeError, field="pulses", value="5"),
+    Case(act=own(stepped("write", pulses=5)), error=TypeError, field="pulses", value="5"),
+    Case(act=own(event(io=5)), error=TypeError, field="io", value="5"),
+    Case(act=own(event(steps=(5,))), error=TypeError, field="steps", value="5"),
+    Case(act=own(planned(transfers=(5,))), error=TypeError, field="transfers", value="5"),
+    Case(act=on("chopped", "accumulate", **EVENTS["accumulate"], lines=[1 << 70]), field="lines", value=str(1 << 70)),
+    *[
+        Case(
+            act=loaded("staged", stage=np.array([v])),
+            field="stage",
+            value=str(v),
+        )
+        for v in (-1, -(2**63))
+    ],
+    *[Case(act=ended(Losing(gives)), field="end_of_epoch", value=str(gives)) for gives in (-1, 1 << 64)],
+    Case(act=summed(HUGE), field="batch_size"),
+    # errors that do not name what was given
+    Case(act=on("chopped", "write", **EVENTS["write"], rate="no"), error=TypeError, field="rate", value="no"),
+    Case(act=on("chopped", "accumulate", **EVENTS["accumulate"], gain="no"), error=TypeError, field="gain", value="no"),
+    Case(act=on("chopped", "accumulate", **EVENTS["accumulate"], lines=5), error=TypeError, field="lines", value="5"),
+    Case(act=on("chopped", "accumulate", into="hidden", source=5), error=TypeError, field="source", value="5"),
+    Case(act=on("staged", "end_epoch", losses=5), error=TypeError, field="losses", value="5"),
+    Case(act=own(event(steps=5)), error=TypeError, field="steps", value="5"),
+    Case(act=own(planned(arrays=(5,))), error=TypeError, field="arrays", value="5"),
+    *[
+        Case(act=trained(rule, **{name: value}), field=name)
+        for rule, name, value in [
+            (og.AGAD, "fast_lr", 1e300),
+            (og.AGAD, "transfer_lr", 1e300),
+            (og.AGAD, "n_reads_per_transfer", HUGE),
+            (og.TikiTakaV2, "thres_scale", 1e-300),
+            (og.ResidualLearningV2, "beta_w", 1e300),
+            (og.MixedPrecision, "granularity", 1e300),
+            (og.MixedPrecision, "n_rows_per_transfer", 4),
+        ]
+    ],
+    # errors that allow what is not allowed
+    Case(
+        act=loaded("chopped", **{"chopper.line": np.zeros(4)}),
+        error=(ValueError, TypeError),
+        field="chopper.line",
+        allowed="4 counts of 0 or 1",
+    ),
+    Case(
+        act=loaded("chopped", **{"gradient.max_abs_x": np.ones(2)}),
+        field="gradient.max_abs_x",
+        allowed="one number",
+    ),
+]
+CASES += [*ALGORITHM_CASES, *PLAN_CASES, *VERB_CASES]
+
+
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", [case.param() for case in CASES])
 def test_a_mistake_is_one_error_that_names_it_and_nothing_has_changed(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.xfail(reason="known, and to be put right: then the case belongs above")
+@pytest.mark.parametrize("case", [case.param() for case in LATER])
+def test_a_mistake_that_is_not_named_yet(case: Case) -> None:
+    check(case)
+
+
+def check(case: Case) -> None:
     stage = Stage()
     before, threads = stage.state(), og.threads()
     with pytest.raises(case.error) as caught:

@@ -807,13 +807,16 @@ CELLS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("cells", CELLS.values(), ids=CELLS)
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_plans(plan: dict[str, Any], cells: list[dict[str, Any]]) -> None:
-    """Five calls of different length, so that periods and pointers cross calls, and products in between."""
+    """Five calls of different length, so that periods and pointers cross calls, and products in between.
+
+    One has a negative learning rate, which turns the gradient and nothing else.
+    """
     shape = (4, 6)
     tiles = both(shape, plan=plan, devices=cells, forward=KIT, backward=KIT)
     for call, m in enumerate((3, 4, 1, 6, 3)):
         x, d = vectors(call, m, shape)
         for tile in tiles:
-            tile.update(x, d, 0.05)
+            tile.update(x, d, -0.05 if call == 3 else 0.05)
         assert_same(*(tile.forward(x, True) for tile in tiles), "forward")
         assert_same(*(tile.backward(d) for tile in tiles), "backward")
     assert_same_state(tiles)

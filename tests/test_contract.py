@@ -302,7 +302,7 @@ def test_the_mean_of_transfers_is_that_of_exact_increments(algorithm: Algorithm)
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=named)
 def test_the_gradient_follows_the_learning_rate_of_its_call(algorithm: Algorithm, scaled: bool) -> None:
-    """Unless `scale_fast_lr` says no: rates of one call after the other, from the same state, at other values."""
+    """Unless `scale_fast_lr` says no, then its sign alone: rates of one call after the other, from the same state."""
     follows = scaled or not hasattr(algorithm, "scale_fast_lr")
     algorithm = having(algorithm, scale_fast_lr=scaled, transfer_pulses=EXACT)
     # steps so coarse that nothing digital is written; auto_scale multiplies by them
@@ -318,7 +318,8 @@ def test_the_gradient_follows_the_learning_rate_of_its_call(algorithm: Algorithm
         for factor, change in zip((1.0, 4.0, -1.0, 0.0), changes, strict=True):
             # a sum of numbers of their size, rounded a few times
             atol = 2**-20 * max(np.abs(changes[1]).max(), np.abs(tile.arrays[target].weights).max())
-            np.testing.assert_allclose(change, changes[0] * (factor if follows else 1.0), rtol=0, atol=atol)
+            expected = factor if follows else -1.0 if factor * lr < 0 else 1.0
+            np.testing.assert_allclose(change, changes[0] * expected, rtol=0, atol=atol)
         assert (np.abs(changes[0]).max() > 0) == (lr != 0 or not follows)
         tile.update(x, d, lr)
 

@@ -7,7 +7,9 @@ the device's bounds: scalar problems run as many independent replicas at once, o
 
 Sources: Z. Wu et al., "Analog in-memory training on general non-ideal resistive elements", NeurIPS 2025, arXiv
 2502.06309 (below: W25); Z. Wu et al., "Towards exact gradient-based training on analog in-memory computing", NeurIPS
-2024, arXiv 2406.12774 (below: W24). What has no source is derived in its docstring.
+2024, arXiv 2406.12774 (below: W24); arXiv 2602.21321 on tracking symmetric points (S26); M. J. Rasch et al., "Fast and
+robust analog in-memory deep neural network training", Nat. Commun. 15, 7133, 2024 (R24). What has no source is derived
+in its docstring.
 
 Analog SGD stops short of the optimum 0.3, where the pull to the symmetric point balances the gradient:
 
@@ -28,8 +30,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import islice
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +45,7 @@ __all__ = [
     "analog_update",
     "asymptotic_error",
     "asymptotic_error_linear",
+    "digital_storage",
     "first_order_stationary_point",
     "folded_normal_mean",
     "mean_squared_gradient",
@@ -64,9 +68,16 @@ __all__ = [
     "simulate_residual_learning",
     "stationary_point",
     "symmetric_point_rate",
+    "tiki_taka_damping",
+    "tiki_taka_frequency",
     "time_average",
     "two_point_noise",
+    "update_time",
     "weighted_norm",
+    "zero_shift_cycles",
+    "zero_shift_last_bound",
+    "zero_shift_mean_bound",
+    "zero_shift_spread",
 ]
 
 Floats = NDArray[np.float64]
@@ -376,9 +387,7 @@ def penalty(device: Device, w: ArrayLike) -> Floats:
     array([0.25, 0.  , 1.  ])
     """
     centre = _symmetric_point(device)
-    span = as_float64(w)[..., np.newaxis] - centre
-    nodes, weights = np.polynomial.legendre.leggauss(100)
-    return np.asarray((span * weights / 2 * penalty_slope(device, centre + span * (1 + nodes) / 2)).sum(axis=-1))
+    return _integral(lambda v: penalty_slope(device, v), centre, as_float64(w))
 
 
 def penalty_slope(device: Device, w: ArrayLike) -> Floats:
@@ -481,8 +490,8 @@ def residual_spread(device: Device, sigma: float, *, gamma: float, rate: float, 
     >>> round(theory.residual_spread(LinearResponse(tau=1.0), 0.5, gamma=0.4, rate=0.02), 4)
     0.0446
     """
-    _require_not_negative(sigma=sigma, gamma=gamma, rate=rate, curvature=curvature)
-    stiffness = gamma * curvature + penalty_curvature(device) * sigma * _ABS_NORMAL
+    _require_not_negative(rate=rate)
+    stiffness = _stiffness(device, sigma, gamma, curvature)
     if stiffness <= 0:
         raise ValueError(f"sigma or gamma * curvature must be > 0, got {sigma} and {gamma * curvature}")
     return _ABS_NORMAL * sigma * math.sqrt(rate * device.F(device.symmetric_point) / (2 * stiffness))
@@ -524,6 +533,54 @@ def symmetric_point_rate(device: Device, sigma: float) -> float:
     """
     _require_not_negative(sigma=sigma)
     return float(sigma * _ABS_NORMAL * _derivative(device, device.G, _symmetric_point(device)))
+
+
+def tiki_taka_damping(fast: Device, sigma: float, *, gamma: float, rate: float, curvature: float = 1.0) -> float:
+    """How fast the fast array of Tiki-Taka forgets, per step: ``rate F (gamma curvature + rho sigma sqrt(2/pi))``.
+
+    ``F`` and ``rho`` (:func:`penalty_curvature`) are those of ``fast`` at its symmetric point, which is subtracted. For
+    a linear response with ``c = 0`` it is ``rate (gamma curvature + sigma sqrt(2/pi) / tau)``: without a share
+    ``gamma`` in the weight it takes gradient noise to forget (W24 Thm. 4 needs a lower bound on it). Close to the
+    optimum ``W`` then moves as an oscillator does,
+
+        W'' + k W' + omega^2 (W - W*) = 0,        k = tiki_taka_damping,    omega = tiki_taka_frequency
+
+    which overshoots if ``k < 2 omega``, by ``exp(-pi / sqrt((2 omega / k)^2 - 1))`` of the way; ``k = 2 omega`` is the
+    critical damping. Linearised; the forgetting of the slow array, of second order, is left out. All arguments >= 0.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device = LinearResponse(tau=1.0)
+    >>> [round(theory.tiki_taka_damping(device, s, gamma=0.0, rate=0.02), 4) for s in (0.0, 0.1, 0.5)]
+    [0.0, 0.0016, 0.008]
+    """
+    _require_not_negative(rate=rate)
+    return rate * float(fast.F(_symmetric_point(fast))) * _stiffness(fast, sigma, gamma, curvature)
+
+
+def tiki_taka_frequency(
+    fast: Device, slow: Device, optimum: float, *, fast_rate: float, slow_rate: float, curvature: float = 1.0
+) -> float:
+    """Undamped frequency of Tiki-Taka in radians per step, ``sqrt(fast_rate slow_rate curvature)`` for ``F = 1``.
+
+    Times ``sqrt(F)`` of ``fast`` at its symmetric point, which is subtracted, and times
+    ``2 / (1/sqrt(q_up) + 1/sqrt(q_down))`` of ``slow`` at the ``optimum``: half a period for each direction, which is
+    ``sqrt(F)`` at a symmetric point. It is that of ``P' = -fast_rate curvature (W - W*)``, ``W' = slow_rate P``, to
+    leading order; with its damping: :func:`tiki_taka_damping`. Rates and ``curvature >= 0``. A slow device that cannot
+    move in both directions there does not come back: 0.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import LinearResponse
+    >>> device = LinearResponse(tau=1.0)
+    >>> round(theory.tiki_taka_frequency(device, device, 0.0, fast_rate=0.02, slow_rate=0.005), 6)
+    0.01
+    """
+    _require_not_negative(fast_rate=fast_rate, slow_rate=slow_rate, curvature=curvature)
+    up, down = float(slow.q_up(optimum)), float(slow.q_down(optimum))
+    if not (up > 0 and down > 0):
+        return 0.0
+    halves = 2 / (1 / math.sqrt(up) + 1 / math.sqrt(down))
+    return halves * math.sqrt(fast_rate * slow_rate * curvature * float(fast.F(_symmetric_point(fast))))
 
 
 def pulse_error_mean(device: Device, w: ArrayLike, dw: ArrayLike) -> Floats:
@@ -582,6 +639,103 @@ def pulsed_error(device: Device, sigma: float, *, rate: float, curvature: float 
     cycle = device.dw_min_std**2 * (f**2 if device.mult_noise else 1.0)
     variance = rate * (sigma * f) ** 2 + device.dw_min * noise * (f**2 + cycle)
     return float(variance / (2 * f * (curvature + penalty_curvature(device) * noise)))
+
+
+# ---- zero-shifting
+
+
+def zero_shift_cycles(
+    device: Device, distance: float, tolerance: float, *, mode: Literal["alternating", "random"] = "alternating"
+) -> float:
+    """Cycles of zero-shifting (:class:`ohmgrad.ZeroShift`) from ``distance`` off the symmetric point to ``tolerance``.
+
+    ``"alternating"``: a pair of pulses multiplies the distance by ``(1 + dw_min q_up') (1 - dw_min q_down')``, slopes
+    at the symmetric point, which is exact for responses that are linear in the weight: ``(1 - dw_min/b)^2`` for soft
+    bounds ``+-b``. It ends at a fixed point that is below the symmetric point by up to a step, by half of one if the
+    slopes are alike. ``"random"``: ``log(2 d^2 / t^2) / (2 mu dw_min)``
+    pulses, after which the first term of :func:`zero_shift_last_bound` has fallen to half of ``t^2`` (S26).
+    ``distance >= tolerance > 0``, else ValueError, as for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import SoftBounds
+    >>> [round(theory.zero_shift_cycles(SoftBounds(dw_min=d), 1.0, 0.01)) for d in (0.01, 0.001)]
+    [229, 2301]
+    """
+    _require_positive(distance=distance, tolerance=tolerance)
+    if distance < tolerance:
+        raise ValueError(f"distance must be >= tolerance = {tolerance}, got {distance}")
+    if mode == "random":
+        return math.log(2 * (distance / tolerance) ** 2) / (2 * device.dw_min * _monotonicity(device))
+    if mode != "alternating":
+        raise ValueError(f"mode must be 'alternating' or 'random', got {mode!r}")
+    at = _symmetric_point(device)
+    up, down = (device.dw_min * float(_derivative(device, q, at)) for q in (device.q_up, device.q_down))
+    return math.log(distance / tolerance) / -(math.log1p(up) + math.log1p(-down))
+
+
+def zero_shift_spread(device: Device) -> float:
+    """Standard deviation around the symmetric point that zero-shifting with random pulses ends up with.
+
+        s sqrt((1 + v) / (2 a - a^2)),    s = dw_min F,  a = dw_min G'
+
+    with ``F``, ``G'`` at the symmetric point, ``v = dw_min_std^2`` (over ``F^2`` without ``mult_noise``): a pulse maps
+    the distance ``u`` to ``(1 - a) u +- s``. Exact for soft bounds ``+-b`` without cycle noise: ``sqrt(s b / 2)`` for
+    small steps, where alternating pulses end half a step off. ValueError for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import SoftBounds
+    >>> round(theory.zero_shift_spread(SoftBounds(dw_min=0.001)), 4)
+    0.0224
+    """
+    at = _symmetric_point(device)
+    f = float(device.F(at))
+    forgets = device.dw_min * float(_derivative(device, device.G, at))
+    cycle = device.dw_min_std**2 / (1.0 if device.mult_noise else f**2)
+    return device.dw_min * f * math.sqrt((1 + cycle) / (2 * forgets - forgets**2))
+
+
+def zero_shift_mean_bound(device: Device, start: float, cycles: int) -> float:
+    """Upper bound on the mean of ``G(w_k)^2`` over random pulses ``k = 0, ..., cycles - 1`` from ``start``.
+
+        phi / (cycles dw_min) + L dw_min q_max^2 / 2
+
+    ``phi`` is the integral of ``G`` from the symmetric point to ``start``, ``L`` the largest slope of ``G`` and
+    ``q_max`` the largest response between the bounds (S26 Thm. 2.2). Without cycle noise and for a cell with the
+    parameters of the mean; ``L`` and ``q_max`` from 4097 points. ValueError for a device without a symmetric point.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import SoftBounds
+    >>> [round(theory.zero_shift_mean_bound(SoftBounds(dw_min=0.01), 0.8, n), 4) for n in (100, 1000, 10_000)]
+    [0.34, 0.052, 0.0232]
+    """
+    if cycles < 1:
+        raise ValueError(f"cycles must be an integer >= 1, got {cycles}")
+    potential = float(_integral(device.G, _symmetric_point(device), as_float64(start)))
+    w = _between_bounds(device)
+    slope = float(np.abs(np.diff(device.G(w)) / np.diff(w)).max())
+    return potential / (cycles * device.dw_min) + slope * device.dw_min * _largest_response(device) ** 2 / 2
+
+
+def zero_shift_last_bound(device: Device, start: float, cycles: int) -> float:
+    """Upper bound on ``E (w_N - w_sp)^2`` after ``N = cycles`` random pulses from ``start``.
+
+        (1 - 2 dw_min mu)^N (start - w_sp)^2 + dw_min q_max^2 / mu
+
+    ``mu > 0`` is the largest number with ``G(w) / (w - w_sp) >= mu`` between the bounds, ``1 / b`` for soft bounds
+    ``+-b``; ``q_max`` as in :func:`zero_shift_mean_bound` (S26; half of the second term would do). ValueError for a
+    device without a symmetric point, or where ``G`` has another root.
+
+    >>> from ohmgrad import theory
+    >>> from ohmgrad.devices import SoftBounds
+    >>> [round(theory.zero_shift_last_bound(SoftBounds(dw_min=0.001), 0.8, n), 4) for n in (0, 500, 5000)]
+    [0.644, 0.2392, 0.004]
+    """
+    if cycles < 0:
+        raise ValueError(f"cycles must be an integer >= 0, got {cycles}")
+    mu = _monotonicity(device)
+    shrinks = max(1 - 2 * device.dw_min * mu, 0.0)
+    distance = start - _symmetric_point(device)
+    return shrinks**cycles * distance**2 + device.dw_min * _largest_response(device) ** 2 / mu
 
 
 # ---- diagnostics of a run
@@ -683,6 +837,90 @@ def asymptotic_error_linear(trajectory: ArrayLike, tau: float) -> float:
     return float((r / (1 - r)).mean())
 
 
+# ---- cost
+
+Costed = Literal["AnalogSGD", "TikiTakaV2", "ChoppedTikiTakaV2", "AGAD", "MixedPrecision", "MultiTileResidualLearning"]
+
+
+def update_time(
+    algorithm: Costed,
+    n: int = 512,
+    *,
+    reads_every: int = 2,
+    pulses: float = 5.0,
+    pulse_time: float = 5.0,
+    product_time: float = 40.0,
+    batch: int = 100,
+    throughput: float = 175.0,
+) -> float:
+    """Time that the update of an ``n x n`` array takes per sample, in ns: the model of R24, Table 1.
+
+    - ``reads_every``: vectors from one read of a line to the next, or, multi-tile, from one transfer to the next; >= 1,
+      multi-tile >= 2. ``batch``: mini-batch of mixed precision, after which the array is written row by row.
+    - ``pulses`` of a vector, ``pulse_time`` of one, ``product_time`` of an analog product, in ns.
+    - ``throughput``: digital operations per ns (0.7 TFLOPS that four tiles share).
+
+    With ``t = pulse_time``, ``M = product_time``, ``l = pulses``, ``m = reads_every``, the parts are
+
+        TikiTakaV2, ChoppedTikiTakaV2    (l + 1/m) t + M/m              2 n + 2 n/m operations
+        AGAD                             (l + 1/m) t + M/m              2 n + 6 n/m
+        AnalogSGD                        l t                            2 n
+        MixedPrecision                   (n/batch) t                    2 n^2 + n
+        MultiTileResidualLearning        l t m/(m-1) + M/(m-1)          2 n
+
+    All numbers > 0. The last row is that of arXiv 2510.02516, Table 5.
+
+    >>> from ohmgrad import theory
+    >>> names = "AnalogSGD", "TikiTakaV2", "AGAD", "MixedPrecision"
+    >>> [round(theory.update_time(name), 1) for name in names]
+    [30.9, 56.3, 62.1, 3024.5]
+    """
+    _require_positive(n=n, pulses=pulses, pulse_time=pulse_time, product_time=product_time, batch=batch)
+    _require_positive(throughput=throughput)
+    least = 2 if algorithm == "MultiTileResidualLearning" else 1
+    if reads_every < least:
+        raise ValueError(f"reads_every must be an integer >= {least}, got {reads_every}")
+    m = reads_every
+    analog, operations = pulses * pulse_time, 2.0 * n
+    match algorithm:
+        case "AnalogSGD":
+            pass
+        case "TikiTakaV2" | "ChoppedTikiTakaV2" | "AGAD":
+            analog += pulse_time / m + product_time / m
+            operations += (6 if algorithm == "AGAD" else 2) * n / m
+        case "MixedPrecision":
+            analog, operations = n / batch * pulse_time, 2.0 * n**2 + n
+        case "MultiTileResidualLearning":
+            analog = (analog * m + product_time) / (m - 1)
+        case _:
+            raise ValueError(_unknown(algorithm))
+    return analog + operations / throughput
+
+
+def digital_storage(algorithm: Costed, n: int = 512, *, batch: int = 100) -> int:
+    """Digital numbers, of a byte each, that the update of an ``n x n`` array keeps: R24, Table 1.
+
+    ``2 n`` for the two vectors of an update, and ``n^2`` for each digital matrix; mixed precision keeps its matrix and
+    the vectors of a whole mini-batch. ``n`` and ``batch >= 1``.
+
+    >>> from ohmgrad import theory
+    >>> [theory.digital_storage(name, 100) for name in ("AnalogSGD", "TikiTakaV2", "AGAD", "MixedPrecision")]
+    [200, 10200, 30200, 30000]
+    """
+    _require_positive(n=n, batch=batch)
+    match algorithm:
+        case "AnalogSGD" | "MultiTileResidualLearning":
+            return 2 * n
+        case "TikiTakaV2" | "ChoppedTikiTakaV2":
+            return n**2 + 2 * n
+        case "AGAD":
+            return 3 * n**2 + 2 * n
+        case "MixedPrecision":
+            return n**2 + 2 * n * batch
+        case _:
+            raise ValueError(_unknown(algorithm))
+
+
 # ---- helpers
 
 _erf = np.frompyfunc(math.erf, 1, 1)
@@ -718,6 +956,44 @@ def _trajectory(trajectory: ArrayLike, name: str = "trajectory") -> Floats:
     if w.ndim != 2 or w.size == 0:
         raise ValueError(f"{name} must have the shape [steps, weights], both >= 1, got {list(w.shape)}")
     return w
+
+
+@cache
+def _gauss() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    return (1 + nodes) / 2, weights / 2
+
+
+def _integral(f: Callable[[Floats], ArrayLike], start: float, end: Floats) -> Floats:
+    span, (nodes, weights) = end[..., np.newaxis] - start, _gauss()
+    return np.asarray((span * weights * np.asarray(f(start + span * nodes))).sum(axis=-1))
+
+
+def _stiffness(device: Device, sigma: float, gamma: float, curvature: float) -> float:
+    _require_not_negative(sigma=sigma, gamma=gamma, curvature=curvature)
+    return gamma * curvature + penalty_curvature(device) * sigma * _ABS_NORMAL
+
+
+def _between_bounds(device: Device) -> Floats:
+    return np.linspace(*device.bounds, 4097)
+
+
+def _largest_response(device: Device) -> float:
+    w = _between_bounds(device)
+    return float(np.maximum(device.q_up(w), device.q_down(w)).max())
+
+
+def _monotonicity(device: Device) -> float:
+    w, centre = _between_bounds(device), _symmetric_point(device)
+    w = w[np.abs(w - centre) > 1e-6 * (w[-1] - w[0])]
+    mu = float((np.asarray(device.G(w)) / (w - centre)).min())
+    if mu <= 0:
+        raise ValueError(f"device must have one symmetric point, {device!r} has others than {centre}")
+    return mu
+
+
+def _unknown(algorithm: object) -> str:
+    return f"algorithm must be one of {', '.join(get_args(Costed))}, got {algorithm!r}"
 
 
 def _require_inside(name: str, w: Floats, tau: float) -> None:

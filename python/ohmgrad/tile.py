@@ -378,7 +378,7 @@ class Tile:
 
         ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
         1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them. ``lr`` is any
-        number whose rates float32 can hold, a negative one turns the update round. ValueError for vectors that are not
+        number whose rates float32 can hold, a negative one turns the gradient round. ValueError for vectors that are not
         finite or of another shape, or none; nothing is changed then.
 
         An algorithm that has a method ``step(tile, x, d, lr)`` decides in Python what happens instead, with the verbs

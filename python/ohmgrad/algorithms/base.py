@@ -41,9 +41,10 @@ from ..pulses import PulseTrain
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Rate(Record):
-    """``value``, times the learning rate of the update call if ``scaled``.
+    """``value``, times the size of the learning rate of the update call if ``scaled``.
 
-    With ``per_gradient_rate`` it is divided by the rate that the last vector's gradient had (0 where that is 0).
+    The rate of the gradient has the sign of the learning rate, scaled or not. With ``per_gradient_rate`` it is divided
+    by the size of the rate that the last vector's gradient had (0 where that is 0).
     """
 
     value: float = field(kw_only=False)

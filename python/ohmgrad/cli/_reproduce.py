@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-EXPERIMENTS = ("mnist-fcn", "symmetric-point")
+EXPERIMENTS = ("mnist-fcn", "symmetric-point", "rasch2024-column", "rasch2024-programming", "multi-tile-toy")
 
 
 @click.command()
@@ -22,8 +22,10 @@ EXPERIMENTS = ("mnist-fcn", "symmetric-point")
 def reproduce(name: str, mnist: str | None, seeds: int | None, out: Path) -> None:
     """Run a published experiment, or one like it, on all cores, and write its tables.
 
-    The folder OUT receives NAME.md. mnist-fcn: every algorithm on the papers' network. symmetric-point: the devices'
-    symmetric point moved away, on the bundled digits and, if they are there, on MNIST.
+    The folder OUT receives NAME.md, which says what differs from the paper. mnist-fcn: every algorithm on the papers'
+    network. symmetric-point: the devices' symmetric point moved away, on the bundled digits and, if they are there, on
+    MNIST. rasch2024-column, rasch2024-programming: Fig. 3 and 4 of Nat. Commun. 15, 7133. multi-tile-toy: the scalar
+    example of arXiv 2510.02516.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,9 +35,11 @@ def reproduce(name: str, mnist: str | None, seeds: int | None, out: Path) -> Non
     from ..checkpoint import write
 
     experiment: Any = import_module(f"..experiments.{name.replace('-', '_')}", __package__)
-    if mnist is None and inspect.signature(experiment.jobs).parameters["mnist"].annotation == "str":
+    takes = inspect.signature(experiment.jobs).parameters
+    if mnist is None and "mnist" in takes and takes["mnist"].annotation == "str":
         raise click.UsageError(f"{name} needs --mnist, the folder with MNIST's files")
-    jobs = experiment.jobs(mnist, **({} if seeds is None else {"seeds": seeds}))
+    given = {"mnist": mnist} if "mnist" in takes else {}
+    jobs = experiment.jobs(**given | ({} if seeds is None else {"seeds": seeds}))
     out.mkdir(parents=True, exist_ok=True)
     console, started, done = Console(), time.perf_counter(), []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -46,7 +50,9 @@ def reproduce(name: str, mnist: str | None, seeds: int | None, out: Path) -> Non
             progress.advance(bar)
     info = _core.info()
     command = (
-        f"ohmgrad reproduce {name}" + (" --mnist FOLDER" if mnist else "") + (f" --seeds {seeds}" if seeds else "")
+        f"ohmgrad reproduce {name}"
+        + (" --mnist FOLDER" if given.get("mnist") else "")
+        + (f" --seeds {seeds}" if seeds else "")
     )
     head = f"# {name}\n\n{inspect.getdoc(experiment)}\n\nWritten by `{command}`, ohmgrad {info['version']}, random "
     head += f"streams version {info['stream_version']}; {len(done)} runs.\n\n"

@@ -89,10 +89,10 @@ def _data(network: str) -> tuple[Dataset, Dataset]:
     return digits() if network == "digits" else mnist(network)
 
 
-def mean_std(values: Sequence[float]) -> str:
-    """Accuracies as ``92.3 ± 0.4`` in percent; the spread over the runs only if there are two or more."""
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * fmean(values):.1f}{spread}"
+def mean_std(values: Sequence[float], unit: float = 0.01, digits: int = 1) -> str:
+    """Numbers as ``92.3 ± 0.4``, in percent unless told; the spread over the runs only if there are two or more."""
+    spread = f" ± {stdev(values) / unit:.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values) / unit:.{digits}f}{spread}"
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

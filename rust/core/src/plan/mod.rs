@@ -7,7 +7,7 @@
 //! ```text
 //! weight       W = sum factor [c] matrix
 //! gradient     target <- target - rho [c] d x^T,     rho = rate,  or with auto_scale  rate desired_bl g / (max|x| max|d|), running maxima (f64)
-//! rate         value [lr] [/ rho]                                                                                                          (f64)
+//! rate         value [|lr|] [/ |rho|]; that of the gradient has the sign of lr                                                             (f64)
 //! accumulate   into <- keep into + gain s,           s = sum factor [c] source;   keep = 0: gain s alone
 //! write        u = s / unit, 0 where |s| <= deadband;   target <- target + rate u, in pulses on an array, exactly on a digital matrix
 //! threshold    n = clip(trunc(u), +-cap) is written in place of u; where n != 0 the source keeps momentum s (forget), or
@@ -37,12 +37,18 @@ pub(crate) struct Rate {
 impl Rate {
     /// The rate at learning rate `lr` where the gradient had the rate `rho`; without any gradient nothing is accumulated.
     pub(crate) fn at(&self, lr: f64, rho: f64) -> f64 {
-        let value = if self.scaled { self.value * lr } else { self.value };
+        let value = if self.scaled { self.value * lr.abs() } else { self.value };
         match self.per_gradient_rate {
             true if rho == 0.0 => 0.0,
-            true => within_f32(value / rho),
+            true => within_f32(value / rho.abs()),
             false => value,
         }
+    }
+
+    /// The same for the gradient, which a negative learning rate turns round.
+    pub(crate) fn of_gradient(&self, lr: f64) -> f64 {
+        let rate = self.at(lr, 1.0);
+        if lr < 0.0 { -rate } else { rate }
     }
 }
 

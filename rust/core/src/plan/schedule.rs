@@ -136,7 +136,7 @@ impl Executor<'_> {
 
     /// The rate of the gradient of one vector of `m`; running maxima move on.
     fn gradient_rate(&mut self, vector: [&[f32]; 2], m: usize) -> f64 {
-        let rate = self.plan.gradient.rate.at(self.lr, 1.0);
+        let rate = self.plan.gradient.rate.of_gradient(self.lr);
         let (Some(momentum), Place::Array(target)) = (self.plan.gradient.auto_scale, self.plan.gradient.target) else { return rate };
         let share = ((1.0 - momentum) / m as f64) as f32;
         for (largest, v) in self.counters.largest.iter_mut().zip(vector.map(abs_max)) {
