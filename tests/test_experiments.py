@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
 from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
+from tables import ALGORITHMS
+from test_data import mnist_files
 
-from ohmgrad.experiments import multi_tile_toy, rasch2024_column, rasch2024_programming
+import ohmgrad as og
+from ohmgrad.experiments import (
+    mnist_fcn,
+    multi_tile_toy,
+    rasch2024_column,
+    rasch2024_programming,
+    symmetric_point,
+)
+from ohmgrad.experiments._training import Entry, Outcome
 
 MODULES = [multi_tile_toy, rasch2024_column, rasch2024_programming]
 SEEDS = range(4)
@@ -230,3 +241,57 @@ def scalar_cells(tiles: int, cells: int = 200, steps: int = 6000) -> float:
             if step % (2 * 2**tile) == 0:
                 pulse(tile + 1, w[tile])
     return total / (steps - steps // 2)
+
+
+# ---- networks
+
+
+def outcome(accuracy: float, epochs: int = 15) -> Outcome:
+    return Outcome(accuracy=[accuracy] * epochs, seconds=1.0)
+
+
+def test_the_table_of_algorithms_has_all_of_them() -> None:
+    jobs = mnist_fcn.jobs("folder", seeds=2)
+    assert {type(job.entry.algorithm) for job in jobs} == {type(None), *map(type, ALGORITHMS)} - {og.DigitalSGD}
+    assert sum(job.epochs == 10 for job in jobs) == 6
+    assert len(set(jobs)) == len(jobs) == 2 * len(mnist_fcn.ENTRIES)
+    done = [(job, outcome(0.5 + 0.1 * job.seed, job.epochs)) for job in jobs]
+    text = mnist_fcn.report(reversed(done))
+    assert text.count("| 55.0 ± 7.1 | 50.0, 60.0 |") == len(mnist_fcn.ENTRIES)
+    assert all(f"| {entry.name} |" in text for entry in mnist_fcn.ENTRIES)
+
+
+def test_the_table_of_symmetric_points_has_every_device_and_mean() -> None:
+    jobs = symmetric_point.jobs("folder", seeds=3)
+    assert [len([job for job in jobs if (job.network == "digits") == digits]) for digits in (True, False)] == [
+        len(symmetric_point.ENTRIES) * 2 * 3 * seeds for seeds in (3, 2)
+    ]
+    done = [(job, outcome(job.device.reference_mean, job.epochs)) for job in jobs]  # type: ignore[union-attr]
+    text = symmetric_point.report(done)
+    assert text.count("| 0.0 ± 0.0 | 20.0 ± 0.0 | 40.0 ± 0.0 | 0.0 ± 0.0 | 20.0 ± 0.0 | 40.0 ± 0.0 |") == 2 * len(
+        symmetric_point.ENTRIES
+    )
+    # without the files there are digits alone
+    assert {job.network for job in symmetric_point.jobs(None)} == {"digits"}
+    assert "## MNIST" not in symmetric_point.report(pair for pair in done if pair[0].network == "digits")
+
+
+@pytest.mark.parametrize("entry", mnist_fcn.ENTRIES, ids=lambda entry: str(entry.name))
+def test_every_entry_trains(entry: Entry, tmp_path: Path) -> None:
+    """On files as MNIST's, with a few images of noise."""
+    job = next(job for job in mnist_fcn.jobs(str(mnist_files(tmp_path))) if job.entry == entry)
+    done = mnist_fcn.work(replace(job, epochs=2))
+    assert len(done.accuracy) == 2
+    assert done == replace(mnist_fcn.work(replace(job, epochs=2)), seconds=done.seconds)
+
+
+def test_a_network_learns_digits_where_its_device_allows_it() -> None:
+    jobs = symmetric_point.jobs(None, seeds=1)
+    right, wrong = (
+        next(j for j in jobs if j.entry.name == "Tiki-Taka" and j.device == symmetric_point.devices(mean)["100 states"])
+        for mean in (0.0, 0.4)
+    )
+    # three seeds: 88, 90, 89 % and 74, 67, 68 %
+    accuracies = [symmetric_point.work(replace(job, epochs=5)).accuracy[-1] for job in (right, wrong)]
+    assert accuracies[0] > 0.8
+    assert accuracies[0] > accuracies[1] + 0.08

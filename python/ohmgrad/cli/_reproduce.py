@@ -58,4 +58,4 @@ def reproduce(name: str, mnist: str | None, seeds: int | None, out: Path) -> Non
     head += f"streams version {info['stream_version']}; {len(done)} runs.\n\n"
     path = out / f"{name}.md"
     write(path, (head + experiment.report(done)).encode())
-    console.print(f"{len(done)} runs in {time.perf_counter() - started:.0f} s: {path}")
+    console.print(f"{len(done)} runs in {time.perf_counter() - started:.0f} s: {path}", soft_wrap=True)
