@@ -786,6 +786,13 @@ PLANS |= {
         transfer(write("other", term("slow"), rate=0.5, pulses=STOCHASTIC), period=3, axis="rows"),
         arrays="fast other slow",
     ),
+    "chopped lines that cross": plan_of(
+        transfer(chopper={"prob": 0.4, "cross_prob": 0.4}, reads=2),
+        transfer(write("slow", term("fast", 1.0, True)), axis="rows"),
+        transfer(accumulate("hidden", term("fast", 1.0, True)), reads=4),
+        weight=[term("fast", 0.4, True), term("slow")],
+        chopped=True,
+    ),
     "nothing to do": plan_of(transfer(reads=2), transfer(accumulate("hidden", term("fast")))),
 }
 SEVERAL: dict[str, Any] = {
@@ -886,6 +893,27 @@ def test_events_apart_from_updates(axis: str, cells: list[dict[str, Any]]) -> No
         tiles[0].event(event, lines, 1.0)
         tiles[1].event_apart(event, lines)
         assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("io", [{}, {"out_scale": 1.1}, READ_OUT])
+def test_a_line_of_negative_zeros_reads_as_zeros(io: dict[str, Any]) -> None:
+    plan = plan_of()
+    tiles = both((2, 2), plan=plan)
+    event = {**transfer(accumulate("hidden", term("fast"), keep=0.0)), "io": io}
+    for tile in tiles:
+        tile.set_matrix("fast", -np.zeros((2, 2), np.float32))
+    tiles[0].event(event, [0], 1.0)
+    tiles[1].event_apart(event, [0])
+    assert_same_state(tiles)
+
+
+def test_running_maxima_end_with_a_plan_that_has_none() -> None:
+    scaled, plain = plan_of(auto_scale=0.5), plan_of()
+    tile = _core.Tile(2, 2, dict.fromkeys(scaled["arrays"], DEVICES["SoftBounds"]), scaled, {}, {}, {}, SEEDS, "fc1")
+    tile.update(*vectors(0, 1, (2, 2)), 0.1)
+    tile.set_plan(plain)
+    tile.set_plan(scaled)
+    assert tile.state()["gradient.max_abs_x"] == [0.0]
 
 
 SHIFTS: dict[str, dict[str, Any]] = {

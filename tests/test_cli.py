@@ -465,7 +465,7 @@ except SystemExit:
 
 
 def test_every_command_has_help():
-    assert sorted(main.commands) == ["completion", "demo", "device", "info", "train"]
+    assert sorted(main.commands) == ["completion", "demo", "device", "info", "reproduce", "train"]
     for name in main.commands:
         result = run(name, "--help")
         assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ohmgrad as og
+from ohmgrad.algorithms import TileFacts, algorithms
 
 
 def found(calls: int) -> str:
@@ -27,6 +28,51 @@ def test_most_calls_are_done_and_many_are_refused() -> None:
     tally, _, _ = fuzz.programs(8, 0, 3000, 30, 0, False, lambda number: None)
     refused = sum(n for kind, n in tally.items() if kind.endswith(" refused"))
     assert 0.03 < refused / tally.total() < 0.3
+
+
+def test_all_algorithms_and_what_a_tile_can_do_are_reached() -> None:
+    assert {*fuzz.RULES, "AnalogSGD", "DigitalSGD"} == {name for name in algorithms.names() if hasattr(og, name)}
+    tally, _, _ = fuzz.programs(9, 0, 8000, 30, 0, False, lambda number: None)
+    calls = [f"{name}()" for name in fuzz.RULES] + ["summarise", "model.end_epoch"]
+    calls += [f"tile.{name}" for name in ("accumulate", "write", "follow_plan", "zero_shift", "end_epoch", "copy")]
+    assert [name for name in calls if not tally[name]] == []
+
+
+def test_own_plans_say_all_that_can_be_said_and_most_are_taken() -> None:
+    """Every field of every noun has more than one value."""
+    seen: dict[tuple[str, str], set[str]] = {}
+
+    def note(part: Any) -> None:
+        for name, value in ((name, getattr(part, name)) for name in part.__dataclass_fields__):
+            seen.setdefault((type(part).__name__, name), set()).add(repr(value))
+            for inner in value if isinstance(value, tuple) else [value]:
+                if type(inner).__module__ == "ohmgrad.algorithms.base":
+                    note(inner)
+
+    taken = 0
+    for seed in range(400):
+        algorithm = fuzz.Own(seed=seed)
+        note(algorithm.plan(TileFacts(d_out=3, d_in=4, stage=seed % 3)))
+        try:
+            og.Tile(3, 4, algorithm=algorithm)
+            taken += 1
+        except ValueError:
+            continue
+    nouns = {name for name, _ in seen}
+    assert nouns == {
+        "Plan",
+        "Term",
+        "Rate",
+        "Gradient",
+        "Transfer",
+        "Every",
+        "Chopper",
+        "Accumulate",
+        "Write",
+        "Threshold",
+    }
+    assert [field for field, values in seen.items() if len(values) < 2] == []
+    assert taken > 350
 
 
 def nan_out(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,18 +71,58 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {plain[found[0]]!r}?" if found else ""
 
 
+def as_texts(name: str, value: object) -> tuple[str, ...]:
+    """``value`` (a sequence of strings) as a tuple; TypeError naming the field otherwise."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a sequence of strings, got {value!r}")
+    return tuple(as_str(f"{name}[{i}]", v) for i, v in enumerate(value))
+
+
 _KINDS: dict[str, Callable[[str, object], object]] = {
     "float": as_float,
     "int": as_int,
     "bool": as_bool,
     "str": as_str,
     "tuple[float, ...]": as_floats,
+    "tuple[str, ...]": as_texts,
 }
+_RECORDS: dict[str, type] = {}
 
 
 def _kind(field: Field[Any]) -> Callable[[str, object], object] | None:
     annotation = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
-    return as_str if annotation.startswith("Literal") else _KINDS.get(annotation)
+    if annotation not in _KINDS:
+        if annotation.startswith("Literal"):
+            return as_str
+        if (kind := _records(annotation)) is None:
+            return None
+        _KINDS[annotation] = kind
+    return _KINDS[annotation]
+
+
+def _records(annotation: str) -> Callable[[str, object], object] | None:
+    """The check of ``A``, ``A | None`` or ``tuple[A | B, ...]``, where ``A`` and ``B`` are settings."""
+    plain = annotation.removesuffix(" | None")
+    many = plain.startswith("tuple[") and plain.endswith(", ...]")
+    names = (plain[len("tuple[") : -len(", ...]")] if many else plain).split(" | ")
+    if not all(name in _RECORDS for name in names):
+        return None
+    allowed = names if plain == annotation else [*names, "None"]
+    kinds = tuple(type(None) if name == "None" else _RECORDS[name] for name in allowed)
+
+    some = f"{'an' if allowed[0][0] in 'AEIO' else 'a'} {' or '.join(allowed)}"
+
+    def one(name: str, value: object) -> object:
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} must be {some}, got {value!r}")
+        return value
+
+    def all_of(name: str, value: object) -> object:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise TypeError(f"{name} must be a sequence, each {some}, got {value!r}")
+        return tuple(one(f"{name}[{i}]", v) for i, v in enumerate(value))
+
+    return all_of if many else one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -90,10 +130,16 @@ class Record:
     """Base of all settings: numbers become plain Python numbers, and the repr shows what differs from the defaults.
 
     A subclass is decorated ``@dataclass(frozen=True, kw_only=True, slots=True, repr=False)``. Its fields annotated
-    ``float``, ``int``, ``bool``, ``str``, ``Literal`` (of strings) or ``tuple[float, ...]`` are converted; a TypeError
-    names the field of a value that is none. A field with ``init=False`` is derived from the others: it is set after
-    these, and is no setting.
+    ``float``, ``int``, ``bool``, ``str``, ``Literal`` (of strings), ``tuple[float, ...]`` or ``tuple[str, ...]`` are
+    converted; those of other settings, ``A``, ``A | None`` or ``tuple[A | B, ...]``, are checked; a TypeError names the
+    field of a value that is none. A field with ``init=False`` is derived from the others: it is set after these, and is
+    no setting.
     """
+
+    def __init_subclass__(cls) -> None:
+        # Called again for the class that `slots=True` makes of it, which is the one that counts.
+        if cls.__module__.startswith(__package__):
+            _RECORDS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -59,15 +59,15 @@ class Summary:
 
 
 def summarise(tile: Tile, batch_size: int = 1) -> TileSummary:
-    """What a tile is made of; ``batch_size`` >= 1 vectors are in a mini-batch, for periods that count these.
+    """What a tile is made of; ``batch_size`` (1 to 2**31 - 1) vectors are a mini-batch, for periods that count these.
 
     >>> import ohmgrad as og
     >>> facts = summarise(og.Tile(10, 64, algorithm=og.TikiTakaV2(), name="out"), batch_size=16)
     >>> facts.digital, facts.digital_bytes, facts.reads_per_sample
     (('hidden',), 2560, 0.0625)
     """
-    if as_int("batch_size", batch_size) < 1:
-        raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+    if not 1 <= as_int("batch_size", batch_size) < 2**31:
+        raise ValueError(f"batch_size must be from 1 to 2**31 - 1, got {batch_size}")
     plan = tile._plan(tile.stage)
     lines = [(transfer, _lines_per_sample(transfer, tile, batch_size)) for transfer in plan.transfers]
     return TileSummary(

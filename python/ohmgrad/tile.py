@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._record import as_bool, as_float, as_int, as_str, settings
+from ._record import as_bool, as_float, as_floats, as_int, as_str, settings
 from .algorithms import (
     Accumulate,
     Algorithm,
@@ -214,7 +215,7 @@ class Array(Matrix):
 
     def reset(self, columns: Sequence[int] | None = None, *, prob: float = 1.0) -> None:
         """Reset of this array, see :meth:`Tile.reset`."""
-        self._core.reset(self._name, _columns(columns, self._core.d_in), as_float("prob", prob))
+        self._core.reset(self._name, _chosen("columns", columns, self._core.d_in), as_float("prob", prob))
 
     @property
     def parameters(self) -> Parameters:
@@ -324,18 +325,19 @@ class Tile:
         set_once("_stage", 0)
         plan = self._plan(0)
         devices = _per_array(self.device, plan.arrays)
-        core = _core.Tile(
-            d_out=self.d_out,
-            d_in=self.d_in,
-            devices={array: cells.describe() for array, cells in devices.items()},
-            plan=describe(plan, self.io, self.pulses),
-            forward=self.io.describe(),
-            backward=self.backward_io.describe(),
-            pulses=self.pulses.describe(),
-            seeds=(self.seeds.device, self.seeds.noise),
-            count_pulses=self.count_pulses,
-            path=self.name,
-        )
+        with _planned_by(algorithm):
+            core = _core.Tile(
+                d_out=self.d_out,
+                d_in=self.d_in,
+                devices={array: cells.describe() for array, cells in devices.items()},
+                plan=describe(plan, self.io, self.pulses),
+                forward=self.io.describe(),
+                backward=self.backward_io.describe(),
+                pulses=self.pulses.describe(),
+                seeds=(self.seeds.device, self.seeds.noise),
+                count_pulses=self.count_pulses,
+                path=self.name,
+            )
         set_once("_core", core)
         set_once("_target", plan.gradient.target)
         set_once("_carrier", plan.weight[-1])
@@ -347,7 +349,8 @@ class Tile:
 
     def _plan(self, stage: int) -> Plan:
         facts = TileFacts(d_out=self.d_out, d_in=self.d_in, device=self.device, stage=stage)
-        plan = self.algorithm.plan(facts)
+        with _planned_by(self.algorithm):
+            plan = self.algorithm.plan(facts)
         if not isinstance(plan, Plan):
             raise TypeError(f"{type(self.algorithm).__name__}.plan must give a Plan, got {plan!r}")
         return plan
@@ -378,8 +381,8 @@ class Tile:
 
         ``x`` is ``[batch, d_in]``, ``d`` is ``[batch, d_out]`` (the gradient of the mean loss, which carries the
         1/batch), or both 1-D. More than 4096 vectors count as several calls; Ctrl-C is seen between them. ``lr`` is any
-        number whose rates float32 can hold, a negative one turns the gradient round. ValueError for vectors that are not
-        finite or of another shape, or none; nothing is changed then.
+        number whose rates float32 can hold, a negative one turns the gradient round. ValueError for vectors that are
+        not finite or of another shape, or none; nothing is changed then.
 
         An algorithm that has a method ``step(tile, x, d, lr)`` decides in Python what happens instead, with the verbs
         :meth:`follow_plan`, :meth:`accumulate` and :meth:`write`, and everything else that a tile can do. It is given
@@ -425,7 +428,7 @@ class Tile:
         >>> tile.arrays["hidden"].weights
         array([[0.25, 0.  ]], dtype=float32)
         """
-        step = Accumulate(into=into, source=_terms(source), gain=Rate(gain), keep=keep)
+        step = Accumulate(into=into, source=_terms(source), gain=Rate(as_float("gain", gain)), keep=keep)
         self._event(step, lines, axis, io)
 
     def write(
@@ -457,7 +460,7 @@ class Tile:
         step = Write(
             target=target,
             source=_terms(source),
-            rate=Rate(rate),
+            rate=Rate(as_float("rate", rate)),
             unit=unit,
             threshold=threshold,
             deadband=deadband,
@@ -466,12 +469,9 @@ class Tile:
         self._event(step, lines, axis, io)
 
     def _event(self, step: Accumulate | Write, lines: Sequence[int] | None, axis: Any, io: IO | None) -> None:
-        transfer = Transfer(every=Every(1), steps=(step,), axis=axis, io=None if io is None else _of_kind(IO, "io", io))
+        transfer = Transfer(every=Every(1), steps=(step,), axis=axis, io=io)
         count = self.d_out if axis == "rows" else self.d_in
-        chosen = list(range(count)) if lines is None else [as_int("lines", line) for line in lines]
-        if any(line < 0 for line in chosen):
-            raise ValueError(f"lines must be from 0 to {count - 1}, got {min(chosen)}")
-        self._core.event(describe_transfer(transfer, self.io, self.pulses), chosen, 1.0)
+        self._core.event(describe_transfer(transfer, self.io, self.pulses), _chosen("lines", lines, count), 1.0)
 
     @property
     def stage(self) -> int:
@@ -491,12 +491,16 @@ class Tile:
         1
         """
         if (hook := getattr(self.algorithm, "end_of_epoch", None)) is not None:
-            stage = hook(self._stage, [as_float("losses", loss) for loss in losses])
+            stage = hook(self._stage, list(as_floats("losses", losses)))
             self._begin(as_int("what end_of_epoch gives", stage))
 
     def _begin(self, stage: int) -> None:
+        if not 0 <= stage < _LINES:
+            raise ValueError(f"stage must be from 0 to 2**31 - 1, got {stage} from end_of_epoch or a state")
         if stage != self._stage:
-            self._core.set_plan(describe(self._plan(stage), self.io, self.pulses))
+            plan = describe(self._plan(stage), self.io, self.pulses)
+            with _planned_by(self.algorithm):
+                self._core.set_plan(plan)
             object.__setattr__(self, "_stage", stage)
 
     def end_batch(self) -> None:
@@ -550,7 +554,7 @@ class Tile:
         >>> tile.weights
         array([[0.25, 0.  , 0.25]], dtype=float32)
         """
-        self._core.reset(None, _columns(columns, self.d_in), as_float("prob", prob))
+        self._core.reset(None, _chosen("columns", columns, self.d_in), as_float("prob", prob))
 
     def read_weights(self, n: int = 1) -> Floats:
         """The weight as the periphery reads it, column by column, mean of ``n`` readings: ``[d_out, d_in]``.
@@ -672,16 +676,20 @@ class Tile:
         >>> bool((other.weights == tile.weights).all())
         True
         """
-        rest, before = dict(state), self._stage
-        if hasattr(self.algorithm, "end_of_epoch"):
-            stage = np.asarray(rest.pop("stage", None))
-            if stage.shape != (1,) or stage.dtype.kind not in "iu" or stage[0] < 0:
-                raise ValueError(f"state.stage is {stage}, allowed: one count")
-            self._begin(int(stage[0]))
+        rest = dict(state)
+        if not hasattr(self.algorithm, "end_of_epoch"):
+            self._core.load_state(rest)
+            return
+        stage = np.asarray(rest.pop("stage", None))
+        if stage.shape != (1,) or stage.dtype.kind not in "iu" or stage[0] < 0:
+            raise ValueError(f"state.stage is {stage}, allowed: one count")
+        before = self._stage, self._core.state()
+        self._begin(int(stage[0]))
         try:
             self._core.load_state(rest)
         except BaseException:
-            self._begin(before)
+            self._begin(before[0])
+            self._core.load_state(before[1])
             raise
 
     def __getstate__(self) -> dict[str, Any]:
@@ -730,13 +738,22 @@ def _size(name: str, value: object) -> int:
 _SETTINGS = "d_out", "d_in", "device", "algorithm", "io", "pulses", "backward_io", "count_pulses", "name"
 
 
-def _terms(source: str | Term | Sequence[Term]) -> tuple[Term, ...]:
-    if isinstance(source, str):
-        return (Term(source),)
-    terms = (source,) if isinstance(source, Term) else tuple(source)
-    for term in terms:
-        _of_kind(Term, "source", term)
-    return terms
+def _terms(source: str | Term | Sequence[Term]) -> Any:
+    """What the step checks as its source."""
+    return (Term(source),) if isinstance(source, str) else (source,) if isinstance(source, Term) else source
+
+
+@contextmanager
+def _planned_by(algorithm: Algorithm) -> Iterator[None]:
+    """Errors about a plan name the algorithm with its settings: fields of a plan are not the user's words."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(f"numbers beyond the range of floats ({error}) in the plan of {algorithm!r}") from error
+    except ValueError as error:
+        if not str(error).startswith("plan"):
+            raise
+        raise ValueError(f"{error}; in the plan of {algorithm!r}") from error
 
 
 def _of_kind(kind: type[Any], name: str, value: object) -> Any:
@@ -745,13 +762,16 @@ def _of_kind(kind: type[Any], name: str, value: object) -> Any:
     return value
 
 
-def _columns(columns: Sequence[int] | None, d_in: int) -> list[int]:
-    if columns is None:
-        return list(range(d_in))
-    chosen = [as_int("columns", column) for column in columns]
-    for column in chosen:
-        if not 0 <= column < d_in:
-            raise ValueError(f"columns must be from 0 to {d_in - 1}, got {column}")
+def _chosen(name: str, numbers: object, count: int) -> list[int]:
+    """Numbers of rows or columns; None: all."""
+    if numbers is None:
+        return list(range(count))
+    if not isinstance(numbers, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers, got {numbers!r}")
+    chosen = [as_int(name, number) for number in numbers]
+    for number in chosen:
+        if not 0 <= number < count:
+            raise ValueError(f"{name} must be from 0 to {count - 1}, got {number}")
     return chosen
 
 

@@ -57,7 +57,8 @@ class AGAD(ChoppedTikiTakaV2):
 
     def __post_init__(self) -> None:
         ChoppedTikiTakaV2.__post_init__(self)
-        require(self.in_chop_prob > 0, "in_chop_prob", self.in_chop_prob, "> 0: the reference is taken at its flips")
+        allowed = "from 1e-9 to 1: the reference is taken at its flips"
+        require(self.in_chop_prob >= 1e-9, "in_chop_prob", self.in_chop_prob, allowed)
         require(not self.in_chop_random, "in_chop_random", self.in_chop_random, "False: periods have a fixed length")
         require(0 < self.tail_weightening < inf, "tail_weightening", self.tail_weightening, "finite and > 0")
         require(0 <= self.buffer_cap < inf, "buffer_cap", self.buffer_cap, "finite and >= 0")

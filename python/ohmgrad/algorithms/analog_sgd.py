@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from .._record import Record
 from ..calibration import ZeroShift
 from .base import Gradient, Plan, Rate, Term, TileFacts, algorithms
-from .fast_slow import require_kind
 
 
 @algorithms.register
@@ -32,10 +31,6 @@ class AnalogSGD(Record):
     """
 
     zero_shift: ZeroShift | None = None
-
-    def __post_init__(self) -> None:
-        Record.__post_init__(self)
-        require_kind(ZeroShift, "zero_shift", self.zero_shift)
 
     def plan(self, tile: TileFacts) -> Plan:
         """One array, pulses of the gradient on it."""

@@ -47,9 +47,6 @@ class FastSlow(Record):
         require(0 < self.fast_lr < inf, "fast_lr", self.fast_lr, "finite and > 0")
         self._check_period("transfer_every", self.transfer_every)
         require(self.n_reads_per_transfer >= 0, "n_reads_per_transfer", self.n_reads_per_transfer, ">= 0")
-        require_kind(IO, "transfer_io", self.transfer_io)
-        require_kind(PulseTrain, "transfer_pulses", self.transfer_pulses)
-        require_kind(ZeroShift, "zero_shift", self.zero_shift)
 
     def _check_period(self, name: str, period: float) -> None:
         require(0 < period < inf, name, period, "finite and > 0")
@@ -80,12 +77,6 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
     """ValueError naming a field unless its value is allowed."""
     if not holds:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
-
-
-def require_kind(kind: type[Record], name: str, value: object) -> None:
-    """TypeError naming a field that holds neither None nor a setting of its kind."""
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__} or None, got {value!r}")
 
 
 def require_rate(name: str, *values: float) -> None:

@@ -21,7 +21,7 @@ from .._record import Record
 from ..calibration import ZeroShift
 from ..pulses import PulseTrain
 from .base import Every, Gradient, Plan, Rate, Term, Threshold, TileFacts, Transfer, Write, algorithms
-from .fast_slow import require, require_kind, require_rate
+from .fast_slow import require, require_rate
 
 
 @algorithms.register
@@ -70,8 +70,6 @@ class MixedPrecision(Record):
         require_rate("transfer_lr", self.transfer_lr)
         for name in ("n_x_bins", "n_d_bins"):
             require(0 <= getattr(self, name) <= 1 << 24, name, getattr(self, name), "from 0 to 2**24")
-        require_kind(PulseTrain, "transfer_pulses", self.transfer_pulses)
-        require_kind(ZeroShift, "zero_shift", self.zero_shift)
         if (pulses := self.transfer_pulses) is not None:
             managed = pulses.update_management and pulses.update_bl_management
             require(managed, "transfer_pulses", pulses, "pulses with update_management and update_bl_management")

@@ -72,7 +72,12 @@ class MultiTileResidualLearning(FastSlow):
         for name in ("transfer_every_vec", "transfer_lr_vec"):
             n = len(getattr(self, name))
             require(n in (0, self.n_arrays - 1), name, getattr(self, name), f"empty or of {self.n_arrays - 1} numbers")
-        self._cascade()
+        try:
+            self._cascade()
+        except OverflowError as error:
+            factors = f"{self.transfer_every_factor} and {self.transfer_lr_factor}"
+            message = f"transfer_every_factor and transfer_lr_factor are {factors}, allowed: powers that are finite"
+            raise ValueError(f"{message} up to the {self.n_arrays - 2}th") from error
 
     def plan(self, tile: TileFacts) -> Plan:
         """The cascade, or at an earlier stage its first transfer to one of the slower arrays alone."""

@@ -157,9 +157,15 @@ class Sequential:
 
     def end_epoch(self, losses: Sequence[float]) -> None:
         """Tell all tiles the training losses of the epochs so far, see :meth:`ohmgrad.Tile.end_epoch`."""
-        for layer in self._linear.values():
-            for tile in layer.all_tiles:
+        tiles = [tile for layer in self._linear.values() for tile in layer.all_tiles]
+        staged = [(tile, tile.state_dict()) for tile in tiles if hasattr(tile.algorithm, "end_of_epoch")]
+        try:
+            for tile, _ in staged:
                 tile.end_epoch(losses)
+        except BaseException:
+            for tile, state in staged:
+                tile.load_state_dict(state)
+            raise
 
     def summary(self, batch_size: int = 1) -> Summary:
         """Shape, arrays, digital memory, reads and writes per sample of every tile, in mini-batches of ``batch_size``.

@@ -271,9 +271,10 @@ impl Tile {
                 Ok(counts) => State::Counts(counts.as_array().to_vec()),
                 Err(_) => {
                     let values = values(&name, &value)?;
-                    // One number stands for a whole plane.
-                    let known = own.iter().any(|(known, _)| *known == name);
-                    if known && values.len() != 1 && values.shape() != [self.d_out, self.d_in] {
+                    // One number stands for a whole plane, and is all that there is of a gradient.
+                    let plane = |(known, own): &(String, State)| *known == name && matches!(own, State::Values(_));
+                    let plane = own.iter().any(plane) && !name.starts_with("gradient.");
+                    if plane && values.len() != 1 && values.shape() != [self.d_out, self.d_in] {
                         let allowed = format!("({}, {})", self.d_out, self.d_in);
                         return Err(PyValueError::new_err(format!("state.{name} has shape {:?}, allowed: {allowed}", values.shape())));
                     }

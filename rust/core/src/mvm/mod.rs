@@ -224,7 +224,7 @@ impl<'a> ReadChain<'a> {
     /// Reads a line of values in place, with the stream `key` of the noise.
     pub(crate) fn read(&self, z: &mut [f32], key: Key) {
         if self.io.is_perfect {
-            return z.iter_mut().for_each(|v| *v *= self.back);
+            return z.iter_mut().for_each(|v| *v = (0.0 + *v) * self.back);
         }
         let square = self.one * self.one;
         let noisy = self.io.w_noise > 0.0 && self.io.w_noise_type != WeightNoise::None;
@@ -233,7 +233,7 @@ impl<'a> ReadChain<'a> {
             WeightNoise::PcmRead => z.iter().map(|w| w.abs() * square).collect(),
             _ => vec![square],
         };
-        z.iter_mut().for_each(|v| *v *= self.one);
+        z.iter_mut().for_each(|v| *v = 0.0 + *v * self.one);
         if noisy {
             weight_noise(self.isa, self.io.w_noise, z, &sums, key);
         }

@@ -90,9 +90,7 @@ impl Executor<'_> {
     /// An event apart from updates, of a transfer that is none of the plan: the lines `turns` are read and the steps run.
     pub(crate) fn event(&mut self, transfer: &Transfer, lines: &[usize]) {
         let Moment::Operation(number) = self.moment else { return };
-        let owner = self.plan.chopper().map_or(Axis::Columns, |(owner, _)| self.plan.transfers[owner].axis);
-        let [rows, columns] = self.counters.signs.by_axis(owner);
-        let [own, crossing] = if transfer.axis == Axis::Columns { [columns, rows] } else { [rows, columns] };
+        let [own, crossing] = self.signs(transfer.axis);
         let sign = |line: usize| own.get(line).copied().unwrap_or(1.0);
         let turn = |line: &usize| Turn { line: *line, pass: 0, sign: sign(*line), cross: 0, flips: false };
         let turns: Vec<Turn> = lines.iter().map(turn).collect();

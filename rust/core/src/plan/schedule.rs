@@ -10,7 +10,7 @@
 //! or all at once, at the end of the event.
 
 use super::executor::Executor;
-use super::{Axis, Chopper, Every, Flips, Place, within_f32};
+use super::{Axis, Chopper, Every, Flips, Place, Transfer, within_f32};
 use crate::math::rint;
 use crate::mvm::abs_max;
 use crate::rng::{Key, Use};
@@ -118,7 +118,7 @@ impl Executor<'_> {
             events: Vec::new(),
             rates: Vec::with_capacity(m),
             inputs: (gradient.chopped || rounded).then(|| [x.to_vec(), d.to_vec()]),
-            crosses: vec![self.counters.signs.cross.clone()],
+            crosses: Vec::new(),
         };
         for b in 0..m {
             let (first, second) = (b * self.columns..(b + 1) * self.columns, b * self.rows..(b + 1) * self.rows);
@@ -158,8 +158,8 @@ impl Executor<'_> {
             let key = self.run.of(purpose).child(self.counters.vectors);
             round_to_levels(values, levels, chance.then_some(key));
         }
-        if let (true, Some((owner, _))) = (gradient.chopped, self.plan.chopper()) {
-            let [rows, columns] = self.counters.signs.by_axis(self.plan.transfers[owner].axis);
+        if gradient.chopped {
+            let [columns, rows] = self.signs(Axis::Columns);
             x.iter_mut().zip(columns).for_each(|(x, sign)| *x *= sign);
             d.iter_mut().zip(rows).for_each(|(d, sign)| *d *= sign);
         }
@@ -212,13 +212,17 @@ impl Executor<'_> {
     /// The turns of `reads` lines from `start` on (after the last line comes the first); choppers flip.
     fn turns(&mut self, index: usize, number: u64, start: usize, reads: usize, crosses: &mut Vec<Vec<f32>>) -> Vec<Turn> {
         let all = self.all_lines(index);
-        let chopper = self.plan.transfers[index].chopper;
+        let Transfer { chopper, axis, .. } = self.plan.transfers[index];
         let mut turns = Vec::with_capacity(reads);
+        let [_, crossing] = self.signs(axis);
+        if crosses.last().is_none_or(|last| last != crossing) {
+            crosses.push(crossing.to_vec());
+        }
         for read in 0..reads {
             let line = (start + read) % all;
             // Lines are read in turn from the first one on, unless an event starts anywhere; then nothing asks for passes.
             let pass = number.wrapping_mul(reads as u64).wrapping_add(read as u64) / all as u64;
-            let sign = self.counters.signs.line.get(line).copied().unwrap_or(1.0);
+            let sign = self.signs(axis)[0].get(line).copied().unwrap_or(1.0);
             let flips = chopper.is_some_and(|chopper| self.flips(&chopper, index, number, line, pass));
             turns.push(Turn { line, pass, sign, cross: crosses.len() - 1, flips });
             let Some(chopper) = chopper else { continue };
@@ -237,6 +241,13 @@ impl Executor<'_> {
             self.counters.signs.line.iter_mut().for_each(|sign| *sign *= -1.0);
         }
         turns
+    }
+
+    /// Signs of the lines along an axis, and of those that cross them.
+    pub(crate) fn signs(&self, axis: Axis) -> [&[f32]; 2] {
+        let owner = self.plan.chopper().map_or(Axis::Columns, |(owner, _)| self.plan.transfers[owner].axis);
+        let [rows, columns] = self.counters.signs.by_axis(owner);
+        if axis == Axis::Columns { [columns, rows] } else { [rows, columns] }
     }
 
     /// Whether the chopper of transfer `index` flips a line after its turn.

@@ -232,6 +232,9 @@ impl Tile {
             next.set(&matrix.get());
             *matrix = next;
         }
+        if plan.gradient.auto_scale.is_none() {
+            self.counters.largest = [0.0; 2];
+        }
         self.plan = plan;
         self.composite_is_fresh = false;
         Ok(())
@@ -257,6 +260,16 @@ impl Tile {
         }
         self.plan.check_chopped(&transfer.steps)?;
         Plan::check_steps(&transfer.steps, lr)?;
+        for step in &transfer.steps {
+            if let Step::Write(write) = step
+                && let Place::Array(at) = write.target
+                && write.pulses.pulse_type == PulseType::None
+                && self.is_bounded(at)
+            {
+                let allowed = "the others: in the plan, updates of this array end at the bounds of its cells";
+                return Err(Error::value("transfer.steps.write.pulses.pulse_type", "\"none\"", allowed));
+            }
+        }
         let moment = Moment::Operation(self.operation());
         let Self { plan, pulses, arrays, digital, counters, scratch, .. } = self;
         let (machine, rows, columns) = (Machine { isa: self.isa, pool }, self.rows, self.columns);
@@ -589,14 +602,15 @@ impl Tile {
         state
     }
 
-    /// Whether every update of an array ends at the bounds of its cells.
+    /// Whether the plan updates an array, and every update of it ends at the bounds of its cells.
     fn is_bounded(&self, array: usize) -> bool {
         let gradient = (self.plan.gradient.target == Place::Array(array)).then_some(&self.pulses);
         let writes = self.plan.transfers.iter().flat_map(|transfer| &transfer.steps).filter_map(|step| match step {
             Step::Write(write) if write.target == Place::Array(array) => Some(&write.pulses),
             _ => None,
         });
-        writes.chain(gradient).all(|pulses| pulses.pulse_type != PulseType::None)
+        let mut updates = writes.chain(gradient).peekable();
+        updates.peek().is_some() && updates.all(|pulses| pulses.pulse_type != PulseType::None)
     }
 
     /// Takes a state of a tile with the same settings; refuses anything missing, unknown or of another shape, and is then unchanged.
