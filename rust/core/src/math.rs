@@ -160,7 +160,7 @@ impl Real for f32 {
     }
     #[inline(always)]
     fn select(mask: u32, up: f32, down: f32) -> f32 {
-        f32::from_bits((mask & up.to_bits()) | (!mask & down.to_bits()))
+        crate::simd::select(mask, up, down)
     }
     #[inline(always)]
     fn f64(self) -> f64 {

@@ -14,6 +14,7 @@
 //! [`STREAM_VERSION`] names this layout together with every approximation in [`crate::math`].
 
 use crate::math::{ln, sin_cos_small};
+use crate::simd::{GROUPS, Group, WIDTH};
 
 /// Changes with any change of any random bit or approximation, together with a changelog entry.
 pub const STREAM_VERSION: u64 = 1;
@@ -188,11 +189,45 @@ pub(crate) fn add_normals(key: Key, sigma: f32, values: &mut [f32]) {
     }
 }
 
+/// Normals `n` and `n + 1` at the counter sums `s` of even `n`, those of the groups of lanes that `s` has.
+///
+/// In several loops, so that the groups wait for their long chains of operations at the same time.
+#[inline(always)]
+pub(crate) fn normals(key: Key, s: &[Group<u32>], even: &mut [Group<f32>], odd: &mut [Group<f32>]) {
+    let (mut a, mut b, mut r) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0f32; WIDTH]; GROUPS]);
+    for ((s, a), b) in s.iter().zip(&mut a).zip(&mut b) {
+        for lane in 0..WIDTH {
+            a[lane] = key.word_at(s[lane]);
+            b[lane] = key.word_at(s[lane].wrapping_add(STEP_N));
+        }
+    }
+    let a = &a[..s.len()];
+    for (a, r) in a.iter().zip(&mut r) {
+        for lane in 0..WIDTH {
+            r[lane] = radius(a[lane]);
+        }
+    }
+    for ((((a, b), r), even), odd) in a.iter().zip(&b).zip(&r).zip(even).zip(odd) {
+        for lane in 0..WIDTH {
+            (even[lane], odd[lane]) = directed(r[lane], a[lane], b[lane]);
+        }
+    }
+}
+
 /// Two independent standard normal numbers from two words.
 #[inline(always)]
-pub(crate) fn normal_pair(a: u32, b: u32) -> (f32, f32) {
+fn normal_pair(a: u32, b: u32) -> (f32, f32) {
+    directed(radius(a), a, b)
+}
+
+#[inline(always)]
+fn radius(a: u32) -> f32 {
     let u = ((a & 0x7FFF_FFFF) | 1) as i32 as f32 * (1.0 / 2_147_483_648.0);
-    let radius = (-2.0 * ln(u)).sqrt();
+    (-2.0 * ln(u)).sqrt()
+}
+
+#[inline(always)]
+fn directed(radius: f32, a: u32, b: u32) -> (f32, f32) {
     let angle = ((b & 0x3FFF_FFFF) as i32 as f32 - 536_870_912.0) * (std::f32::consts::FRAC_PI_4 / 536_870_912.0);
     let (s, c) = sin_cos_small(angle);
     let swap = 0u32.wrapping_sub((b >> 30) & 1);

@@ -8,6 +8,13 @@ use crate::error::{Error, Result};
 /// Logical lanes of every kernel, whatever the width of the registers.
 pub const LANES: usize = 32;
 
+/// Lanes of the widest register.
+pub(crate) const WIDTH: usize = 16;
+/// So many groups of [`WIDTH`] lanes are worked on in turns where operations wait for each other.
+pub(crate) const GROUPS: usize = 4;
+/// A group of lanes.
+pub(crate) type Group<T> = [T; WIDTH];
+
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -100,7 +107,7 @@ impl Isa {
 /// `a` where the mask is all ones, `b` where it is zero.
 #[inline(always)]
 pub(crate) fn select(mask: u32, a: f32, b: f32) -> f32 {
-    f32::from_bits((mask & a.to_bits()) | (!mask & b.to_bits()))
+    if (mask as i32) < 0 { a } else { b }
 }
 
 /// `v`, where overflow ends at the largest number: infinity times zero would be no number at all.

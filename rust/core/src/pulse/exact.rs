@@ -48,7 +48,7 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
                 let noise = device.noise();
                 return each.on_lines(values, tally, |lines| each.pulse(model, noise, cells, lines));
             }
-            let alike = cells.alike().then(|| load(model, cells, 0, 0));
+            let alike = cells.alike().then(|| load(model, cells, 0..1));
             each.steps(values, tally, &Analog { model, cells, dw_min: device.dw_min(), alike });
         }
     }
@@ -142,7 +142,7 @@ impl<M: Model> Change for Analog<'_, M> {
         let cells = match &self.alike {
             Some(cells) => cells,
             None => {
-                own = load(self.model, self.cells, at, v.len());
+                own = load(self.model, self.cells, at..at + v.len());
                 &own
             }
         };

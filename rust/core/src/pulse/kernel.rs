@@ -1,16 +1,17 @@
 //! The pulse kernel: exact, event by event.
 //!
-//! A row of cells is worked off in blocks of [`LANES`] columns. Every lane owns a queue of up to 31 pulse signs: coincidences of a word are pushed, and
-//! when a lane runs full, or at the end, pulses are popped two at a time in all lanes at once, each lane at its own place in time. The order
-//! within a cell is exact and its n-th pulse always gets normal number n of its own stream, so queues, blocks and cuts leave no trace in the bits.
+//! Row by row, every cell owns a queue of up to 31 pulse signs. Coincidences are pushed in blocks of [`LANES`] columns, word by word; a block of which a
+//! queue runs full waits. Then all cells of the row that have pulses are packed, [`LANES`] at a time and such that those of a pack have about as
+//! many, and popped: two pulses of each cell in a turn, each cell at its own place in time. The order within a cell is exact and its n-th pulse
+//! always gets normal number n of its own stream, so queues, blocks, packs and cuts leave no trace in the bits.
 
 use super::notes::{Notes, Places, Seen, Stop};
-use super::trains::{SLOT_BITS, Trains};
-use super::update::{Lines, Tally, on_lines};
+use super::trains::{SLOT_BITS, SLOTS, Trains};
+use super::update::{Count, Lines, Tally, on_lines};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
 use crate::pool::Machine;
-use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{Kernel, LANES, select};
+use crate::rng::{Key, STEP_I, STEP_N, normals};
+use crate::simd::{GROUPS, Group, Kernel, LANES, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -84,134 +85,280 @@ impl<M: Model> Kernel for Quiet<'_, M> {
     }
 }
 
-/// A block of one row, in registers while the whole mini-batch passes.
-#[repr(align(64))]
-struct Block {
-    v: [f32; LANES],
-    /// Signs of the waiting pulses, oldest in bit 0; set: up.
-    queue: [u32; LANES],
-    /// Ones above the length of the queue.
-    free: [u32; LANES],
-    ordinal: [u32; LANES],
-    /// Up pulses, if they are counted.
-    ups: Option<[u32; LANES]>,
-    warm: [u32; 4],
-    counter: [u32; LANES],
-    cell: Cell<[f32; LANES]>,
-}
-
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
-    fn run<const NOISE: bool>(mut self) {
-        // Entries in which the row fires, and those in which some line of the block fires in the same slots.
-        let mut list: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
-        let mut hits: Vec<(u32, u32)> = Vec::with_capacity(self.what.x.entries());
-        let mut stops: Vec<Stop> = Vec::new();
-        let mut here: Vec<Stop> = Vec::new();
-        let mut block = Block {
-            v: [0.0; LANES],
-            queue: [0; LANES],
-            free: [0; LANES],
-            ordinal: [0; LANES],
-            ups: self.lines.counts.is_some().then_some([0; LANES]),
-            warm: [0; 4],
-            counter: [0; LANES],
-            cell: Cell { w_max: [0.0; LANES], w_min: [0.0; LANES], dw_up: [0.0; LANES], dw_down: [0.0; LANES], k: [[0.0; LANES]; 4] },
+    fn run<const NOISE: bool>(self) {
+        let Rows { model, noise, cells, lines, columns, what, places } = self;
+        let Lines { first, values, mut n, mut counts, seen } = lines;
+        let blocks = columns.div_ceil(LANES);
+        let mut worker = Worker {
+            model,
+            noise,
+            cells,
+            uniform: cells.alike(),
+            signs: vec![[0; LANES]; blocks],
+            free: vec![[u32::MAX; LANES]; blocks],
+            by_turns: vec![0; TURNS * blocks * LANES],
+            order: Vec::with_capacity(columns),
+            pack: Pack::new(),
         };
-        // Cells that are all alike are loaded once.
-        let uniform = self.cells.alike();
-        let mut loaded = false;
-        for row in 0..self.lines.values.len() / self.columns {
-            let line = self.lines.first + row;
-            self.begin_notes(row, &mut stops);
-            let words = self.what.d.block(line / LANES);
+        if worker.uniform {
+            worker.pack.cell = [load(model, cells, 0..1); GROUPS];
+        }
+        // Entries in which the row fires, and blocks that have not got all of them, with the number that they have got.
+        let (mut list, mut waiting) = (Vec::with_capacity(what.x.entries()), Vec::with_capacity(blocks));
+        let (mut stops, mut here) = (Vec::new(), Vec::new());
+        // Ordinals of the next pulses, where no tally has them.
+        let mut own = if n.is_none() { vec![0; columns] } else { Vec::new() };
+        for (at, values) in values.chunks_exact_mut(columns).enumerate() {
+            let (line, begin) = (first + at, at * columns);
+            let n = n.as_mut().map_or(&mut own[..], |n| &mut n[begin..begin + columns]);
+            places.begin(line, first, values, n, &what, seen, &mut stops);
             list.clear();
-            for (entry, words) in words.iter().enumerate() {
-                let word = words[line % LANES];
-                if word != 0 {
-                    list.push((entry as u32, word));
+            for (entry, words) in what.d.block(line / LANES).iter().enumerate() {
+                if words[line % LANES] != 0 {
+                    list.push((entry, words[line % LANES]));
                 }
             }
             if list.is_empty() {
                 continue;
             }
-            let key = self.what.key.child(line as u64);
-            for first in (0..self.columns).step_by(LANES) {
-                let (x, any) = (self.what.x.block(first / LANES), self.what.x.any(first / LANES));
-                hits.clear();
-                hits.extend(list.iter().filter(|(entry, d)| any[*entry as usize] & d & SLOT_BITS != 0));
-                if hits.is_empty() {
-                    continue;
-                }
-                let lanes = LANES.min(self.columns - first);
-                let at = row * self.columns + first;
-                if !loaded {
-                    block.cell = load(self.model, self.cells, line * self.columns + first, lanes);
-                    loaded = uniform;
-                }
-                block.v[..lanes].copy_from_slice(&self.lines.values[at..at + lanes]);
-                for lane in 0..LANES {
-                    block.counter[lane] = ((first + lane) as u32).wrapping_mul(STEP_I);
-                }
-                match &self.lines.n {
-                    Some(n) => block.ordinal[..lanes].copy_from_slice(&n[at..at + lanes]),
-                    None => block.ordinal = [0; LANES],
-                }
-                if let (Some(ups), Some(counts)) = (&mut block.ups, &self.lines.counts) {
-                    *ups = [0; LANES];
-                    // Asks for the counts before the pulses, so that they are there afterwards.
-                    for (warm, counts) in block.warm.iter_mut().zip(counts[at..at + lanes].chunks(LANES / 4)) {
-                        *warm = counts[0].up;
+            let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
+            let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, counts };
+            waiting.clear();
+            waiting.extend((0..blocks).map(|block| (block, 0)));
+            while !waiting.is_empty() {
+                let mut left = 0;
+                for at in 0..waiting.len() {
+                    let (block, from) = waiting[at];
+                    here.clear();
+                    here.extend(stops.iter().filter_map(|stop: &Stop| stop.within(block * LANES, LANES)));
+                    let got = worker.push::<NOISE>(&mut row, &what, &list, block, from, &here, seen);
+                    if got < list.len() {
+                        waiting[left] = (block, got);
+                        left += 1;
                     }
                 }
-                here.clear();
-                here.extend(stops.iter().filter_map(|stop| stop.within(first, lanes)));
-                block.work::<M, NOISE>(self.model, self.noise, key, x, &hits, &here, self.lines.seen);
-                self.lines.values[at..at + lanes].copy_from_slice(&block.v[..lanes]);
-                if let (Some(ups), Some(counts)) = (&block.ups, &mut self.lines.counts) {
-                    let mut pulses = block.ordinal;
-                    if let Some(n) = &self.lines.n {
-                        pulses[..lanes].iter_mut().zip(&n[at..]).for_each(|(pulses, before)| *pulses -= before);
-                    }
-                    // Where few cells got pulses, few counts are touched.
-                    let mut left = pulses[..lanes].iter().enumerate().fold(0u32, |left, (lane, n)| left | (u32::from(*n != 0) << lane));
-                    while left != 0 {
-                        let lane = left.trailing_zeros() as usize;
-                        counts[at + lane] = counts[at + lane].plus(ups[lane], pulses[lane]);
-                        left &= left - 1;
-                    }
+                waiting.truncate(left);
+                worker.sort(&row);
+                worker.pop::<NOISE>(&mut row);
+            }
+            own.fill(0);
+        }
+    }
+}
+
+/// The columns of a row whose cells are alike in how often they fire, and what waits for them.
+struct Worker<'a, M> {
+    model: &'a M,
+    noise: Noise,
+    cells: &'a Cells,
+    /// Whether all cells are alike.
+    uniform: bool,
+    /// Signs of the waiting pulses of each cell, oldest in bit 0; set: up.
+    signs: Vec<[u32; LANES]>,
+    /// Ones above the number of waiting pulses.
+    free: Vec<[u32; LANES]>,
+    /// Columns by the turns that they need: [`TURNS`] lists, each with room for all.
+    by_turns: Vec<u32>,
+    /// The columns whose pulses are popped next.
+    order: Vec<u32>,
+    pack: Pack,
+}
+
+/// One more than the turns that a full queue can need.
+const TURNS: usize = SLOTS.div_ceil(2) + 2;
+
+/// A row of cells.
+struct Row<'a> {
+    /// The stream of its noise.
+    key: Key,
+    /// Flat index of its first cell.
+    first: usize,
+    values: &'a mut [f32],
+    n: &'a mut [u32],
+    counts: Option<&'a mut [Count]>,
+}
+
+/// The most cells that are popped together.
+const PACK: usize = GROUPS * WIDTH;
+
+/// Cells that are popped together.
+#[repr(align(64))]
+struct Pack {
+    v: [Group<f32>; GROUPS],
+    /// Signs and places of the pulses; bit 0 has the next even ordinal.
+    signs: [Group<u32>; GROUPS],
+    places: [Group<u32>; GROUPS],
+    /// Counter sums of the next normals.
+    counter: [Group<u32>; GROUPS],
+    cell: [Cell<Group<f32>>; GROUPS],
+}
+
+impl<M: Model> Worker<'_, M> {
+    /// Pushes the coincidences of a block of columns with the entries in `list` from `from` on, until a queue is full; gives how many it has got then. At
+    /// stops, cells have their pulses popped and are noted.
+    #[allow(clippy::too_many_arguments)]
+    #[inline(always)]
+    fn push<const NOISE: bool>(
+        &mut self,
+        row: &mut Row,
+        what: &Coincidences,
+        list: &[(usize, u32)],
+        block: usize,
+        from: usize,
+        stops: &[Stop],
+        seen: &mut [Seen],
+    ) -> usize {
+        let (x, any) = (what.x.block(block), what.x.any(block));
+        // Those before have been noted, and notes of the same moment again are the same.
+        let mut stops = stops.iter().filter(|stop| from == 0 || stop.after > list[from - 1].0).peekable();
+        for (at, &(entry, d)) in list.iter().enumerate().skip(from) {
+            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
+                self.note::<NOISE>(row, block, stop, seen);
+            }
+            if any[entry] & d & SLOT_BITS != 0 && !fits(&mut self.signs[block], &mut self.free[block], &x[entry], d) {
+                return at;
+            }
+        }
+        stops.for_each(|stop| self.note::<NOISE>(row, block, stop, seen));
+        list.len()
+    }
+
+    /// Pops the pulses of the cells of a stop, and notes these.
+    #[inline(always)]
+    fn note<const NOISE: bool>(&mut self, row: &mut Row, block: usize, stop: &Stop, seen: &mut [Seen]) {
+        let columns = stop.columns.range();
+        self.order.clear();
+        self.order.extend(columns.clone().filter(|lane| self.free[block][*lane] & 1 == 0).map(|lane| (block * LANES + lane) as u32));
+        self.pop::<NOISE>(row);
+        for (lane, seen) in columns.zip(&mut seen[stop.place..]) {
+            *seen = Seen { v: row.values[block * LANES + lane], n: row.n[block * LANES + lane] };
+        }
+    }
+
+    /// Lists the columns with pulses, those that need the most turns first.
+    #[inline(always)]
+    fn sort(&mut self, row: &Row) {
+        let mut sizes = [0; TURNS];
+        let room = self.by_turns.len() / TURNS;
+        for (block, free) in self.free.iter().enumerate() {
+            let mut busy = 0u32;
+            for (lane, free) in free.iter().enumerate() {
+                busy |= (!free & 1) << lane;
+            }
+            while busy != 0 {
+                let lane = busy.trailing_zeros() as usize;
+                let column = block * LANES + lane;
+                let turns = ((free[lane].trailing_zeros() + (row.n[column] & 1)).div_ceil(2)) as usize;
+                self.by_turns[turns * room + sizes[turns]] = column as u32;
+                sizes[turns] += 1;
+                busy &= busy - 1;
+            }
+        }
+        self.order.clear();
+        for turns in (1..TURNS).rev() {
+            self.order.extend_from_slice(&self.by_turns[turns * room..][..sizes[turns]]);
+        }
+    }
+
+    /// Pops all pulses of the listed columns.
+    #[inline(always)]
+    fn pop<const NOISE: bool>(&mut self, row: &mut Row) {
+        let (signs, free) = (self.signs.as_flattened_mut(), self.free.as_flattened_mut());
+        for columns in self.order.chunks(PACK) {
+            let groups = columns.len().div_ceil(WIDTH);
+            let pack = &mut self.pack;
+            let (mut ups, mut pulses) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
+            let (mut number, mut taken) = ([0u32; PACK], [u32::MAX; PACK]);
+            for (lane, column) in columns.iter().enumerate() {
+                let at = *column as usize;
+                pack.v.as_flattened_mut()[lane] = row.values[at];
+                pack.signs.as_flattened_mut()[lane] = std::mem::take(&mut signs[at]);
+                taken[lane] = std::mem::replace(&mut free[at], u32::MAX);
+                number[lane] = row.n[at];
+                pack.counter.as_flattened_mut()[lane] = *column;
+            }
+            let mut all = 0;
+            for (group, (number, taken)) in number.as_chunks().0.iter().zip(taken.as_chunks().0).take(groups).enumerate() {
+                let (number, taken): (&Group<u32>, &Group<u32>) = (number, taken);
+                for lane in 0..WIDTH {
+                    let odd = number[lane] & 1;
+                    ups[group][lane] = pack.signs[group][lane].count_ones();
+                    pulses[group][lane] = (!taken[lane]).count_ones();
+                    pack.signs[group][lane] <<= odd;
+                    pack.places[group][lane] = !taken[lane] << odd;
+                    let line = pack.counter[group][lane].wrapping_mul(STEP_I);
+                    pack.counter[group][lane] = line.wrapping_add((number[lane] ^ odd).wrapping_mul(STEP_N));
+                    all |= pack.places[group][lane];
                 }
-                if let Some(n) = &mut self.lines.n {
-                    n[at..at + lanes].copy_from_slice(&block.ordinal[..lanes]);
+            }
+            if !self.uniform {
+                for (cell, columns) in pack.cell.iter_mut().zip(columns.chunks(WIDTH)) {
+                    *cell = load(self.model, self.cells, columns.iter().map(|column| row.first + *column as usize));
+                }
+            }
+            for _ in 0..(u32::BITS - all.leading_zeros()).div_ceil(2) {
+                pack.turn::<M, NOISE>(self.model, self.noise, row.key, groups);
+            }
+            let (v, pulses) = (pack.v.as_flattened(), pulses.as_flattened());
+            for (lane, column) in columns.iter().enumerate() {
+                let at = *column as usize;
+                row.values[at] = v[lane];
+                row.n[at] = number[lane] + pulses[lane];
+            }
+            if let Some(counts) = &mut row.counts {
+                for (lane, column) in columns.iter().enumerate() {
+                    counts[*column as usize] = counts[*column as usize].plus(ups.as_flattened()[lane], pulses[lane]);
                 }
             }
         }
     }
 }
 
-/// The parameters of `lanes` cells from flat index `at`.
+/// Appends the coincidences of a word to the queues of a block, unless one of them runs over.
 #[inline(always)]
-pub(crate) fn load<M: Model>(model: &M, cells: &Cells, at: usize, lanes: usize) -> Cell<[f32; LANES]> {
-    let mut raw = [[0f32; LANES]; 6];
+fn fits(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[u32; LANES], d: u32) -> bool {
+    let mut next = [0u32; LANES];
+    let mut all = u32::MAX;
+    for lane in 0..LANES {
+        next[lane] = free[lane] << (x[lane] & d & SLOT_BITS).count_ones();
+        all &= next[lane];
+    }
+    if all >> 31 == 0 {
+        return false;
+    }
+    for lane in 0..LANES {
+        let up = (((x[lane] ^ d) as i32) >> 31) as u32;
+        signs[lane] |= up & (free[lane] ^ next[lane]);
+    }
+    *free = next;
+    true
+}
+
+/// The parameters of up to `N` cells, by their flat indices.
+#[inline(always)]
+pub(crate) fn load<M: Model, const N: usize>(model: &M, cells: &Cells, at: impl Iterator<Item = usize> + Clone) -> Cell<[f32; N]> {
+    let mut raw = [[0f32; N]; 6];
     let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
     for (raw, plane) in raw.iter_mut().zip(planes) {
         match plane {
-            Plane::Uniform(v) => *raw = [*v; LANES],
-            Plane::Dense(values) => raw[..lanes].copy_from_slice(&values[at..at + lanes]),
+            Plane::Uniform(v) => *raw = [*v; N],
+            Plane::Dense(values) => raw.iter_mut().zip(at.clone()).for_each(|(raw, at)| *raw = values[at]),
         }
     }
-    let mut block = Cell { w_max: raw[0], w_min: raw[1], dw_up: raw[2], dw_down: raw[3], k: [[0.0; LANES]; 4] };
-    for lane in 0..LANES {
+    let mut all = Cell { w_max: raw[0], w_min: raw[1], dw_up: raw[2], dw_down: raw[3], k: [[0.0; N]; 4] };
+    for lane in 0..N {
         let [w_max, w_min, dw_up, dw_down, own, other] = raw.map(|plane| plane[lane]);
         let one = cell(model, [w_max, w_min, dw_up, dw_down], [own, other]);
         for k in 0..4 {
-            block.k[k][lane] = one.k[k];
+            all.k[k][lane] = one.k[k];
         }
     }
-    block
+    all
 }
 
-impl Cell<[f32; LANES]> {
+impl<const N: usize> Cell<[f32; N]> {
     /// One of the cells.
     #[inline(always)]
     pub(crate) fn lane(&self, lane: usize) -> Cell<f32> {
@@ -225,121 +372,50 @@ impl Cell<[f32; LANES]> {
     }
 }
 
-impl<M: Model> Rows<'_, M> {
+impl Places {
     /// Lists what is noted of a row, by entries, and notes its cells as they are now, which is true of those that get no pulses.
-    fn begin_notes(&mut self, row: usize, stops: &mut Vec<Stop>) {
+    #[allow(clippy::too_many_arguments)]
+    fn begin(&self, line: usize, first: usize, values: &[f32], n: &[u32], what: &Coincidences, seen: &mut [Seen], stops: &mut Vec<Stop>) {
         stops.clear();
-        for stop in self.places.stops(self.lines.first + row, self.lines.first) {
-            let at = row * self.columns + stop.columns.first;
-            for (i, seen) in self.lines.seen[stop.place..][..stop.columns.len].iter_mut().enumerate() {
-                *seen = Seen { v: self.lines.values[at + i], n: self.lines.n.as_ref().map_or(0, |n| n[at + i]) };
+        for stop in self.stops(line, first) {
+            for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+                *seen = Seen { v: values[column], n: n[column] };
             }
-            stops.push(Stop { after: self.what.x.begin(stop.after), ..stop });
+            stops.push(Stop { after: what.x.begin(stop.after), ..stop });
         }
     }
 }
 
-impl Block {
-    /// Pushes the coincidences of the row's entries in `hits` with the columns, and pops all pulses. At `stops` all pulses of the entries before are
-    /// popped, and lanes noted in `seen`.
-    #[allow(clippy::too_many_arguments)]
-    #[inline(always)]
-    fn work<M: Model, const NOISE: bool>(
-        &mut self,
-        model: &M,
-        noise: Noise,
-        key: Key,
-        x: &[[u32; LANES]],
-        hits: &[(u32, u32)],
-        mut stops: &[Stop],
-        seen: &mut [Seen],
-    ) {
-        self.queue = [0; LANES];
-        self.free = [u32::MAX; LANES];
-        for &(entry, d) in hits {
-            while let [stop, later @ ..] = stops
-                && stop.after <= entry as usize
-            {
-                self.drain::<M, NOISE>(model, noise, key);
-                self.note(stop, seen);
-                stops = later;
-            }
-            let x = &x[entry as usize];
-            let (mut free, mut count) = ([0u32; LANES], [0u32; LANES]);
-            for lane in 0..LANES {
-                count[lane] = (x[lane] & d & SLOT_BITS).count_ones();
-            }
-            loop {
-                let mut fits = u32::MAX;
-                for lane in 0..LANES {
-                    free[lane] = self.free[lane] << count[lane];
-                    fits &= free[lane];
-                }
-                if fits >> 31 == 1 {
-                    break;
-                }
-                self.pop::<M, NOISE>(model, noise, key);
-            }
-            for lane in 0..LANES {
-                let up = (((x[lane] ^ d) as i32) >> 31) as u32;
-                self.queue[lane] |= up & (self.free[lane] ^ free[lane]);
-            }
-            if let Some(ups) = &mut self.ups {
-                for lane in 0..LANES {
-                    ups[lane] += (((x[lane] ^ d) as i32) >> 31) as u32 & count[lane];
-                }
-            }
-            self.free = free;
-        }
-        self.drain::<M, NOISE>(model, noise, key);
-        stops.iter().for_each(|stop| self.note(stop, seen));
+impl Pack {
+    fn new() -> Self {
+        let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
+        let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
+        Self { v: zero, signs: none, places: none, counter: none, cell: [cell; GROUPS] }
     }
 
-    /// Pops all pulses.
+    /// Up to two pulses of every cell, with normals `n` and `n + 1` of an even ordinal `n`.
     #[inline(always)]
-    fn drain<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key) {
-        // An empty queue has bit 0 of its mask set.
-        while self.free.iter().fold(u32::MAX, |all, free| all & free) & 1 == 0 {
-            self.pop::<M, NOISE>(model, noise, key);
-        }
-    }
-
-    /// Notes the lanes of a stop.
-    #[inline(always)]
-    fn note(&self, stop: &Stop, seen: &mut [Seen]) {
-        for (lane, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
-            *seen = Seen { v: self.v[lane], n: self.ordinal[lane] };
-        }
-    }
-
-    /// Up to two pulses in every lane: normals `n` and `n + 1` of an even ordinal `n`, only the second of a pair where the ordinal is odd.
-    #[inline(always)]
-    fn pop<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key) {
-        // A loop of its own: it is vectorised even where the response is not (tables).
-        let (mut even_z, mut odd_z) = ([0f32; LANES], [0f32; LANES]);
+    fn turn<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, groups: usize) {
+        let (mut even, mut odd) = ([[0f32; WIDTH]; GROUPS], [[0f32; WIDTH]; GROUPS]);
         if NOISE {
-            for lane in 0..LANES {
-                let pair = (self.ordinal[lane] & !1).wrapping_mul(STEP_N);
-                (even_z[lane], odd_z[lane]) = key.normals_at(self.counter[lane].wrapping_add(pair));
+            normals(key, &self.counter[..groups], &mut even, &mut odd);
+        }
+        for (place, z) in [(1, &even), (2, &odd)] {
+            for (group, z) in z.iter().enumerate().take(groups) {
+                for lane in 0..WIDTH {
+                    let up = if self.signs[group][lane] & place != 0 { u32::MAX } else { 0 };
+                    let v = self.v[group][lane];
+                    let next = step(model, &self.cell[group].lane(lane), noise, v, up, z[lane]);
+                    self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
+                }
             }
         }
-        for lane in 0..LANES {
-            let (queue, free, n) = (self.queue[lane], self.free[lane], self.ordinal[lane]);
-            let odd = 0u32.wrapping_sub(n & 1);
-            let (even_z, odd_z) = (even_z[lane], odd_z[lane]);
-            let cell = self.cell.lane(lane);
-            let mut v = self.v[lane];
-            let idle = 0u32.wrapping_sub(free & 1);
-            let up = 0u32.wrapping_sub(queue & 1);
-            v = select(idle, v, step(model, &cell, noise, v, up, select(odd, odd_z, even_z)));
-            let idle_second = 0u32.wrapping_sub((free >> 1) & 1) | odd;
-            let up = 0u32.wrapping_sub((queue >> 1) & 1);
-            v = select(idle_second, v, step(model, &cell, noise, v, up, odd_z));
-            let popped = (!idle & 1) + (!idle_second & !idle & 1);
-            self.v[lane] = v;
-            self.queue[lane] = queue >> popped;
-            self.free[lane] = ((free as i32) >> popped) as u32;
-            self.ordinal[lane] = n + popped;
+        for group in 0..groups {
+            for lane in 0..WIDTH {
+                self.signs[group][lane] >>= 2;
+                self.places[group][lane] >>= 2;
+                self.counter[group][lane] = self.counter[group][lane].wrapping_add(STEP_N.wrapping_mul(2));
+            }
         }
     }
 }

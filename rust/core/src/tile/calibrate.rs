@@ -175,7 +175,7 @@ impl<M: Model> Kernel for Shift<'_, M> {
             let row = first + row;
             let key = cycles.noise.child(row as u64);
             for (block, values) in values.chunks_mut(LANES).enumerate() {
-                let cell = load(model, cells, row * columns + block * LANES, values.len());
+                let cell = load::<M, LANES>(model, cells, (row * columns + block * LANES..).take(values.len()));
                 let mut v = [0f32; LANES];
                 v[..values.len()].copy_from_slice(values);
                 let mut up = [u32::MAX; LANES];
