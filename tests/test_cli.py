@@ -592,7 +592,7 @@ def test_bench_shows_tables() -> None:
     for word in (facts["isa"], *facts["isas"], "light", "heavy", "sparse", "forward", "backward", "layer", "tiki-taka"):
         assert word in result.output
     assert "runs: 2, epochs: 10" in result.output
-    assert "Medians of 1 rounds" in result.output
+    assert "Medians of 1 round (fastest-slowest)" in result.output
     # nothing is cut off at the width of an ordinary terminal
     assert "…" not in result.output
 

@@ -62,11 +62,12 @@ def bench(seconds: float, threads: int | None, runs: int, epochs: int, as_json: 
         return
     console = Console()
     for line in _machine(told["machine"]):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     for table in (_updates(told), _scaling(told), _steps(told), _sweep(told)):
         console.print(table)
+    rounds = "1 round" if told["rounds"] == 1 else f"{told['rounds']} rounds"
     console.print(
-        f"Medians of {told['rounds']} rounds (fastest-slowest) in {told['seconds']:.0f} s. A visit is one cell and one "
+        f"Medians of {rounds} (fastest-slowest) in {told['seconds']:.0f} s. A visit is one cell and one "
         "vector. A sweep has one process per core, each as fast as one alone, and its data at hand.",
         highlight=False,
     )
