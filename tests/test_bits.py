@@ -15,6 +15,7 @@ from ohmgrad import _core
 
 Floats = NDArray[np.float32]
 Both = tuple[_core.Tile, reference.Tile]
+Arguments = tuple[int, int, dict[str, Any], Any, Any, Any, Any, tuple[int, int], str]
 
 SEEDS = (2**64 - 3, 11)
 STOCHASTIC: dict[str, Any] = {
@@ -70,7 +71,7 @@ def core_alone(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = A
     return tile
 
 
-def arguments_of(shape: tuple[int, int], device: Any, plan: Any, settings: dict[str, Any]) -> tuple[Any, ...]:
+def arguments_of(shape: tuple[int, int], device: Any, plan: Any, settings: dict[str, Any]) -> Arguments:
     devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
     forward, backward = settings.get("forward", {}), settings.get("backward", {})
     pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
