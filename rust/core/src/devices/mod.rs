@@ -92,6 +92,7 @@ mod tests {
     /// The series has 2.1 roundings and a doubling 2. An error at y arrives at x times C(x) / C(y), with the condition C(x) = x / (1 - e^-x) of
     /// the function: up to C = 1 that are five doublings and the series, above it 1 + 1/2 + 1/4 + ... of two roundings, all times C(x) where that
     /// is more than 1. The system's function, which has no error here, may have two more.
+    /// Measured 6.5.
     fn worst(f: impl Fn(f64) -> f64) -> f64 {
         let mut worst = 0.0;
         for k in 0..400_000 {
