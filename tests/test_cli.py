@@ -615,9 +615,12 @@ def test_what_bench_cannot_do_is_one_line(arguments: list[str], message: str) ->
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_ctrl_c_ends_bench_at_once() -> None:
-    command = [sys.executable, "-c", "from ohmgrad.cli import main; main()", "bench", "--seconds", "600"]
+    code = "from ohmgrad.cli import main; print('begun', flush=True); main()"
+    command = [sys.executable, "-c", code, "bench", "--seconds", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(2.0)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)
     assert (process.returncode, out, errors) == (130, "", "Stopped.\n")
