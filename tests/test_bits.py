@@ -1,6 +1,7 @@
 """The core against `reference.py`, bit for bit: every device, every pulse type, every periphery, every plan."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from ohmgrad import _core
 
 Floats = NDArray[np.float32]
 Both = tuple[_core.Tile, reference.Tile]
+Arguments = tuple[int, int, dict[str, Any], Any, Any, Any, Any, tuple[int, int], str]
 
 SEEDS = (2**64 - 3, 11)
 STOCHASTIC: dict[str, Any] = {
@@ -54,15 +56,26 @@ def both(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = ANALOG,
 
     `device` is the device of all arrays, `devices` (one after the other) of each.
     """
-    devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
-    forward, backward = settings.get("forward", {}), settings.get("backward", {})
-    pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
-    arguments = (*shape, devices, plan, forward, backward, pulses, SEEDS, path)
+    arguments = arguments_of(shape, device, plan, settings)
     tiles = _core.Tile(*arguments, settings.get("count_pulses", False)), reference.Tile(*arguments)
     w = numbers(0, shape) * np.float32(0.3)
     for tile in tiles:
         tile.set_weights(w)
     return tiles
+
+
+def core_alone(shape: tuple[int, int] = SHAPE, device: Any = SOFT, plan: Any = ANALOG, **settings: Any) -> _core.Tile:
+    """The first of :func:`both`."""
+    tile = _core.Tile(*arguments_of(shape, device, plan, settings), settings.get("count_pulses", False))
+    tile.set_weights(numbers(0, shape) * np.float32(0.3))
+    return tile
+
+
+def arguments_of(shape: tuple[int, int], device: Any, plan: Any, settings: dict[str, Any]) -> Arguments:
+    devices = dict(zip(plan["arrays"], settings.get("devices", [device] * len(plan["arrays"])), strict=False))
+    forward, backward = settings.get("forward", {}), settings.get("backward", {})
+    pulses, path = settings.get("pulses", STOCHASTIC), settings.get("path", "fc1")
+    return (*shape, devices, plan, forward, backward, pulses, SEEDS, path)
 
 
 def numbers(seed: int, shape: tuple[int, ...]) -> Floats:
@@ -1026,6 +1039,81 @@ def test_more_than_4096_vectors_count_as_several_calls() -> None:
     train(tiles, calls=1, m=4097)
     assert tiles[1].batches == 2
     assert_same_state(tiles)
+
+
+# ---- instruction sets: what the tests above compare on the fastest one, on the others
+
+
+def work_of_every_kind() -> Iterator[tuple[str, _core.Tile, list[Floats]]]:
+    """Names, tiles that did something, and what they gave: all settings of this file, on lines that fill no block."""
+    for device in variants():
+        for how, calls, m, lr in (("few", 2, 3, 0.05), ("many", 1, 12, 0.5)):
+            yield worked(f"device {device.id}, {how} pulses", core_alone((3, 70), device.values[0]), calls, m, lr)
+    for kind, pulses in {**UPDATES, **TRAINS}.items():
+        for name, device in (DEVICES | {"quiet": {**SOFT, "dw_min_std": 0.0}}).items():
+            for lr in (0.01, -0.05, 3.0):
+                yield worked(f"{kind} on {name} at {lr}", core_alone((3, 70), device, pulses=pulses), 1, 3, lr)
+    for name, io in PERIPHERIES.items():
+        for shape in ((37, 41), (18, 3), (1, 1)):
+            # 67 vectors are several blocks
+            for m in (3, 67):
+                yield worked(f"{name} of {shape}, {m}", core_alone(shape, forward=io, backward=io), 2, m, 0.05)
+    for name, io in READS.items():
+        for axis in ("columns", "rows"):
+            plan = tiki_taka(2, "vectors", names=["a", "b", "c"], gamma=0.5, reads=3, io=io)
+            plan = {**plan, "transfers": [{**transfer, "axis": axis} for transfer in plan["transfers"]]}
+            yield worked(f"{axis} read, {name}", core_alone((37, 41), plan=plan), 3, 4, 0.05)
+    for name, plan in PLANS.items():
+        for kind, cells in CELLS.items():
+            yield worked(f"{name}, {kind}", core_alone((5, 41), plan=plan, devices=cells), 3, 5, 0.05)
+        for pulses in ({"pulse_type": "mean_count"}, {"pulse_type": "analog_update"}):
+            yield worked(f"{name}, {pulses}", core_alone((5, 41), plan=plan, pulses=pulses), 3, 5, 0.05)
+    for name, cell in shiftable().items():
+        for how, shift in SHIFTS.items():
+            tile = core_alone(device=cell, count_pulses=True)
+            tile.zero_shift("weight", shift)
+            yield worked(f"{how} shift of {name}", tile, 1, 3, 0.05)
+
+
+def worked(name: str, tile: _core.Tile, calls: int, m: int, lr: float) -> tuple[str, _core.Tile, list[Floats]]:
+    """Products of both directions, an update and the end of a mini-batch, so often."""
+    out = []
+    for call in range(calls):
+        x, d = vectors(call, m, (tile.d_out, tile.d_in))
+        out += [tile.forward(x, True), tile.forward(x[:2], False), tile.backward(d)]
+        tile.update(x, d, lr)
+        tile.end_batch()
+    return name, tile, [*out, tile.weights()]
+
+
+def prints(isa: str) -> dict[str, str]:
+    """Digests of all that came out with an instruction set, and of all state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OHMGRAD_ISA", isa)
+        assert _core.info()["isa"] == isa
+        return {
+            name: hashlib.sha256(b"".join(a.tobytes() for a in [*out, *tile.state().values()])).hexdigest()
+            for name, tile, out in work_of_every_kind()
+        }
+
+
+@pytest.fixture(scope="module")
+def fastest() -> dict[str, str]:
+    return prints(_core.info()["isas"][-1])
+
+
+@pytest.mark.parametrize("isa", _core.info()["isas"][:-1])
+def test_work_of_every_kind_on_every_instruction_set(isa: str, fastest: dict[str, str]) -> None:
+    slower = prints(isa)
+    assert slower.keys() == fastest.keys()
+    different = [name for name in fastest if slower[name] != fastest[name]]
+    assert not different, f"{len(different)} differ, among them {different[:5]}"
+
+
+def test_works_of_every_kind_differ(fastest: dict[str, str]) -> None:
+    """Negative control: what settings change shows; some say the same as others, or are not met by these inputs."""
+    assert len(fastest) > 2000
+    assert len(set(fastest.values())) > 0.8 * len(fastest)
 
 
 # ---- negative controls: a reference that is wrong in one place does not agree

@@ -12,13 +12,14 @@ import time
 import tomllib
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import ohmgrad as og
-from ohmgrad import _core, curves, demo
+from ohmgrad import _bench, _core, curves, demo
 from ohmgrad.cli import main
 from ohmgrad.config import device_of
 
@@ -451,21 +452,22 @@ def test_completion_finds_commands():
     assert done.stdout == "plain,train\n"
 
 
-def test_help_loads_neither_numpy_nor_rich():
-    code = """
+@pytest.mark.parametrize("command", [[], ["train"], ["bench"]], ids=str)
+def test_help_loads_neither_numpy_nor_rich(command):
+    code = f"""
 import sys
 from ohmgrad.cli import main
 try:
-    main(["train", "--help"])
+    main([*{command!r}, "--help"])
 except SystemExit:
-    print(*sorted({"numpy", "rich", "matplotlib", "safetensors"} & set(sys.modules)))
+    print(*sorted({{"numpy", "rich", "matplotlib", "safetensors"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.endswith("\n\n") or done.stdout.splitlines()[-1] == ""
 
 
 def test_every_command_has_help():
-    assert sorted(main.commands) == ["completion", "demo", "device", "info", "reproduce", "train"]
+    assert sorted(main.commands) == ["bench", "completion", "demo", "device", "info", "reproduce", "train"]
     for name in main.commands:
         result = run(name, "--help")
         assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
@@ -503,3 +505,149 @@ def test_what_can_be_reproduced_is_named(tmp_path):
     assert empty.exit_code != 0
     assert "no train-images-idx3-ubyte" in f"{empty.output} {empty.exception}"
     assert not (tmp_path / "results" / "mnist-fcn.md").exists()
+
+
+# ---- bench
+
+MEASURED = {"threads", "seconds", "lowest", "highest"}
+SHAPE = {"d_out", "d_in", "batch"}
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """One round of everything."""
+    before = og.threads()
+    result = run("bench", "--seconds", "0.01", "--threads", "3", "--runs", "7", "--epochs", "3", "--json")
+    assert result.exit_code == 0, result.output
+    assert og.threads() == before
+    told = json.loads(result.output)
+    assert isinstance(told, dict)
+    return told
+
+
+def test_bench_tells_what_it_documents(measured: dict[str, Any]) -> None:
+    keys = ["machine", "updates", "products", "layer", "scaling", "training", "seconds", "rounds", "runs", "epochs"]
+    assert list(measured) == keys
+    assert (measured["rounds"], measured["runs"], measured["epochs"]) == (1, 7, 3)
+    assert ", ".join(keys) in " ".join(run("bench", "--help").output.split())
+    facts = _core.info()
+    assert measured["machine"].keys() == facts.keys() | {"processor", "system", "python", "numpy"}
+    assert {key: measured["machine"][key] for key in facts} == facts | {"threads": 3}
+    updates = SHAPE | MEASURED | {"name", "pulses_per_visit", "visits_per_second", "pulses_per_second"}
+    assert {one["name"]: one.keys() for one in measured["updates"]} == dict.fromkeys(
+        ("light", "heavy", "sparse"), updates
+    )
+    products = SHAPE | MEASURED | {"name", "visits_per_second"}
+    assert {one["name"]: one.keys() for one in measured["products"]} == dict.fromkeys(("forward", "backward"), products)
+    assert measured["layer"].keys() == SHAPE | MEASURED | {"steps_per_second"}
+    assert [one["threads"] for one in measured["scaling"]] == [1, 2, 3]
+    assert all(one.keys() == MEASURED | {"speedup"} for one in measured["scaling"])
+    training = {"network", "algorithm", "evaluation_seconds", "run_seconds", "processes", "sweep_seconds"}
+    assert [(one["network"], one["algorithm"]) for one in measured["training"]] == [
+        (network, algorithm)
+        for network in ("digits, 64-32-10", "MNIST, 784-256-128-10")
+        for algorithm in ("analog", "tiki-taka")
+    ]
+    assert all(one.keys() == MEASURED | training for one in measured["training"])
+
+
+def test_bench_measures_everything(measured: dict[str, Any]) -> None:
+    rows = [row for value in measured.values() for row in (value if isinstance(value, list) else [value])]
+    numbers = [
+        number
+        for row in rows
+        for number in (row.values() if isinstance(row, dict) else [row])
+        if isinstance(number, int | float)
+    ]
+    assert len(numbers) > 80
+    assert all(0 < number < float("inf") for number in numbers)
+    assert measured["scaling"][0]["speedup"] == 1
+
+
+def test_the_workloads_of_bench_are_as_heavy_as_they_say(measured: dict[str, Any]) -> None:
+    """Coincidences per cell and vector as in benches/RESULTS.md; a fixed seed, so any window will do."""
+    windows = {"light": (0.18, 0.20), "heavy": (2.9, 3.2), "sparse": (0.007, 0.009)}
+    for one in measured["updates"]:
+        low, high = windows[one["name"]]
+        assert low < one["pulses_per_visit"] < high
+        visits = one["d_out"] * one["d_in"] * one["batch"]
+        assert one["visits_per_second"] == pytest.approx(visits / one["seconds"])
+        assert one["pulses_per_second"] == pytest.approx(one["pulses_per_visit"] * one["visits_per_second"])
+
+
+def test_bench_estimates_runs_and_sweeps(measured: dict[str, Any]) -> None:
+    steps = {"digits": -(-len(og.data.digits(validation=True)[0]) // 10), "MNIST": 6000}
+    processes = min(7, _core.info()["cpus"])
+    for one in measured["training"]:
+        epoch = steps[one["network"].partition(",")[0]] * one["seconds"] + one["evaluation_seconds"]
+        assert one["run_seconds"] == pytest.approx(3 * epoch)
+        assert one["processes"] == processes
+        assert one["sweep_seconds"] == pytest.approx(-(-7 // processes) * one["run_seconds"])
+
+
+def test_bench_shows_tables() -> None:
+    result = run("bench", "--seconds", "0.01", "--threads", "1", "--runs", "2")
+    assert result.exit_code == 0, result.output
+    facts = _core.info()
+    for word in (facts["isa"], *facts["isas"], "light", "heavy", "sparse", "forward", "backward", "layer", "tiki-taka"):
+        assert word in result.output
+    assert "runs: 2, epochs: 10" in result.output
+    assert "Medians of 1 round (fastest-slowest)" in result.output
+    # nothing is cut off at the width of an ordinary terminal
+    assert "…" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *((["--seconds", text], "'--seconds': seconds must be > 0 and <= 3600") for text in ("0", "-1", "nan", "inf")),
+        (["--seconds", "soon"], "'--seconds': could not convert"),
+        (["--threads", "0"], "'--threads': 0 is not in the range"),
+        (["--threads", "1025"], "'--threads': 1025 is not in the range"),
+        (["--runs", "0"], "'--runs': 0 is not in the range"),
+        (["--epochs", "-3"], "'--epochs': -3 is not in the range"),
+    ],
+)
+def test_what_bench_cannot_do_is_one_line(arguments: list[str], message: str) -> None:
+    result = run("bench", *arguments)
+    assert (result.exit_code, message in result.output, result.output.count("\n")) == (2, True, 1), result.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_ends_bench_at_once() -> None:
+    code = "from ohmgrad.cli import main; print('begun', flush=True); main()"
+    command = [sys.executable, "-c", code, "bench", "--seconds", "600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out, errors) == (130, "", "Stopped.\n")
+
+
+def test_rounds_take_turns_until_the_time_is_over() -> None:
+    """Everything has its turn in every round; the single calls of the first one are not kept."""
+    called: list[str] = []
+
+    def task(name: str, seconds: float) -> _bench._Task:
+        def call() -> None:
+            called.append(name)
+            time.sleep(seconds)
+
+        return _bench._Task(name=name, threads=og.threads(), start=lambda: call, most=50)
+
+    tasks = [task("long", 0.02), task("short", 0.0005)]
+    told: list[tuple[str, float]] = []
+    begun = time.perf_counter()
+    rounds = _bench._rounds(tasks, begun, 1.0, lambda name, share: told.append((name, share)))
+    assert 1 <= rounds <= _bench.ROUNDS
+    assert [len(each.samples) for each in tasks] == [rounds, rounds]
+    # warmed up, then timed, by turns
+    assert called[:4] == ["long", "long", "short", "short"]
+    assert tasks[1].calls > tasks[0].calls >= 1
+    assert tasks[1].calls <= 50
+    assert [name for name, _ in told] == ["long", "short"] * (rounds + 1) + ["done"]
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

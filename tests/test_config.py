@@ -243,7 +243,7 @@ LAYERS: dict[str, Any] = {"model": {"layers": ["linear 10"]}}
         ),
         (
             LAYERS | {"algorithm": {"type": "TikiTaka", "transfer_io": 3}},
-            "[algorithm] transfer_io must be a IO or None",
+            "[algorithm] transfer_io must be an IO or None",
         ),
         (LAYERS | {"io": "kitt"}, "[io.preset] must be one of kit, .*got 'kitt'; did you mean 'kit'?"),
         (LAYERS | {"io": {"type": "PulseTrain"}}, "[io] type must be 'IO'"),

@@ -131,6 +131,11 @@ def test_symmetric_points_and_granularities_in_closed_form() -> None:
     assert devices.LinearResponse(tau=3.5, c=0.2).symmetric_point == pytest.approx(0.7, rel=1e-12)
     assert devices.SoftBounds(w_max=1.0, w_min=-1.0, up_down=0.2).symmetric_point == pytest.approx(0.2 / 1.8, rel=1e-12)
     assert devices.PowStep(dw_min=0.01, pow_gamma=3.0).granularity == 0.01 / 8
+    # 2^-gamma as a product of up to 53 roots: one rounding each, two of each root, and one bit less of gamma
+    for gamma in [*np.geomspace(1e-6, 100.0, 2000), *np.linspace(0.0, 3.0, 500)[1:], 1 - 2**-53]:
+        exact = 2.0**-gamma
+        granularity = devices.PowStep(dw_min=1.0, pow_gamma=float(gamma)).granularity
+        assert abs(granularity - exact) <= (3 * 53 + 1) * 2**-53 * exact
     table = devices.Tabulated(w=[-1, 1], q_up=[3, 1], q_down=[0, 1], dw_min=0.1)
     assert table.granularity == pytest.approx(0.1 * (2.0 + 0.5) / 2, rel=1e-12)
     assert table.bounds == (-1.0, 1.0)

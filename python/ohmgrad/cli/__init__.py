@@ -1,4 +1,6 @@
-"""The command line: ``ohmgrad train``, ``demo``, ``device``, ``reproduce``, ``info``, ``completion``; a file for each.
+"""The command line: ``ohmgrad train``, ``demo``, ``device``, ``reproduce``, ``bench``, ``info``, ``completion``.
+
+Each is a file of its own.
 
 A mistake in how a command is used ends with exit code 2, any other failure with 1, Ctrl-C with 130; each of them with
 one line on stderr.
@@ -11,6 +13,7 @@ from typing import Any
 
 import click
 
+from ._bench import bench
 from ._completion import completion
 from ._demo import demo
 from ._device import device
@@ -58,5 +61,5 @@ def main() -> None:
     """Train neural networks on crossbars of non-ideal resistive elements."""
 
 
-for _command in (train, demo, device, reproduce, info, completion):
+for _command in (train, demo, device, reproduce, bench, info, completion):
     main.add_command(_command)

@@ -82,3 +82,39 @@ pub(crate) fn inverse<R: crate::math::Real>(v: R) -> R {
     let tiny = R::lit(f32::MIN_POSITIVE as f64);
     if v < tiny && R::lit(0.0) - v < tiny { R::lit(0.0) } else { R::lit(1.0) / v }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::expm1;
+
+    /// Largest error over all settings can ask for, in units of 2^-53 of the result times its condition.
+    ///
+    /// The series has 2.1 roundings and a doubling 2. An error at y arrives at x times C(x) / C(y), with the condition C(x) = x / (1 - e^-x) of
+    /// the function: up to C = 1 that are five doublings and the series, above it 1 + 1/2 + 1/4 + ... of two roundings, all times C(x) where that
+    /// is more than 1. The system's function, which has no error here, may have two more.
+    /// Measured 6.5.
+    fn worst(f: impl Fn(f64) -> f64) -> f64 {
+        let mut worst = 0.0;
+        for k in 0..400_000 {
+            let size = 10f64.powf(-12.0 + 14.845 * f64::from(k) / 400_000.0);
+            for x in [size, -size] {
+                let condition = (x / -(-x).exp_m1()).max(1.0);
+                let error = (f(x) / x.exp_m1() - 1.0).abs() / (condition * 2f64.powi(-53));
+                // Not `max`: it would lose a NaN.
+                worst = if error <= worst { worst } else { error };
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn exponentials_of_settings_are_within_their_bound() {
+        let error = worst(expm1);
+        assert!(error <= 18.0, "{error}");
+        assert_eq!((expm1(0.0), expm1(-1e3)), (0.0, -1.0));
+        // A series that ends too early, and an argument that is off in its last bits.
+        let short = |x: f64| if x.abs() > 0.03125 { expm1(x) } else { (1..=5).rev().fold(0.0, |sum, n| (1.0 + sum) * (x / f64::from(n))) };
+        assert!(worst(short) > 18.0);
+        assert!(worst(|x| expm1(x * (1.0 + 1e-14))) > 18.0);
+    }
+}
