@@ -76,12 +76,17 @@ impl Pool {
         self.cut_everywhere.load(Ordering::Relaxed)
     }
 
-    /// A good number of rows per chunk: four chunks per worker.
-    pub(crate) fn share(&self, rows: usize) -> usize {
+    /// A good number of rows per chunk: four chunks per worker, or all of them where the work stays on one thread.
+    pub(crate) fn share(&self, rows: usize, work: usize) -> usize {
         match self.share.load(Ordering::Relaxed) {
-            0 => rows.div_ceil(4 * self.threads).max(1),
+            0 if self.splits(work) => rows.div_ceil(4 * self.threads).max(1),
+            0 => rows.max(1),
             share => share,
         }
+    }
+
+    fn splits(&self, work: usize) -> bool {
+        self.workers.is_some() && work >= self.split_threshold.load(Ordering::Relaxed)
     }
 
     /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.
@@ -93,7 +98,7 @@ impl Pool {
     pub(crate) fn run<C: Send>(&self, chunks: impl ExactSizeIterator<Item = C>, work: usize, rows: usize, f: impl Fn(usize, C) + Sync) {
         let count = chunks.len();
         let workers = match &self.workers {
-            Some(workers) if work >= self.split_threshold.load(Ordering::Relaxed) && count > 1 => workers,
+            Some(workers) if self.splits(work) && count > 1 => workers,
             _ => {
                 self.rows[0].fetch_add((rows * count) as u64, Ordering::Relaxed);
                 return chunks.enumerate().for_each(|(at, chunk)| f(at, chunk));

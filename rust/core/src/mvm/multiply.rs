@@ -36,7 +36,7 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
         }
         let width = blocks * BATCH;
         let mut out = vec![0f32; rows * width];
-        let chunk = pool.share(rows).next_multiple_of(4);
+        let chunk = pool.share(rows, work).next_multiple_of(4);
         pool.chunks(&mut out, chunk * width, work, 0, |at, out| {
             isa.run(Forward { values, columns, first: at * chunk, packed: &packed, out, width });
         });
@@ -47,7 +47,7 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
             }
         }
     } else {
-        let chunk = columns * pool.share(batch);
+        let chunk = columns * pool.share(batch, work);
         pool.chunks(y, chunk, work, 0, |at, y| {
             isa.run(Backward { values, rows, columns, v: &v[at * chunk / columns * rows..], y });
         });

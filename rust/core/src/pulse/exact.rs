@@ -31,7 +31,7 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
     }
     let rows = values.len() / columns;
     let work = values.len() * (x.len() / columns);
-    let chunk = columns * pool.share(rows);
+    let chunk = columns * pool.share(rows, work);
     pool.chunks(values, chunk, work, chunk / columns, |at, values| {
         isa.run(Add(values, [x, d], [columns, rows, at * chunk / columns], rates));
     });

@@ -6,7 +6,7 @@
 //! always gets normal number n of its own stream, so queues, blocks, packs and cuts leave no trace in the bits.
 
 use super::notes::{Notes, Places, Seen, Stop};
-use super::trains::{SLOT_BITS, SLOTS, Trains};
+use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
 use super::update::{Count, Lines, Tally, on_lines};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
 use crate::pool::Machine;
@@ -20,6 +20,8 @@ use std::ops::Range;
 pub(crate) struct Coincidences<'a> {
     pub(crate) x: &'a Trains,
     pub(crate) d: &'a Trains,
+    /// The columns that fire, if they are few.
+    pub(super) fired: Option<&'a Fired>,
     pub(crate) key: Key,
 }
 
@@ -99,7 +101,7 @@ impl<M: Model> Rows<'_, M> {
             signs: vec![[0; LANES]; blocks],
             free: vec![[u32::MAX; LANES]; blocks],
             by_turns: vec![0; TURNS * blocks * LANES],
-            order: Vec::with_capacity(columns),
+            order: Vec::with_capacity(2 * columns),
             pack: Pack::new(),
         };
         if worker.uniform {
@@ -109,7 +111,8 @@ impl<M: Model> Rows<'_, M> {
         let (mut list, mut waiting) = (Vec::with_capacity(what.x.entries()), Vec::with_capacity(blocks));
         let (mut stops, mut here) = (Vec::new(), Vec::new());
         // Ordinals of the next pulses, where no tally has them.
-        let mut own = if n.is_none() { vec![0; columns] } else { Vec::new() };
+        let keeps = n.is_some();
+        let mut own = if keeps { Vec::new() } else { vec![0; columns] };
         for (at, values) in values.chunks_exact_mut(columns).enumerate() {
             let (line, begin) = (first + at, at * columns);
             let n = n.as_mut().map_or(&mut own[..], |n| &mut n[begin..begin + columns]);
@@ -124,7 +127,12 @@ impl<M: Model> Rows<'_, M> {
                 continue;
             }
             let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
-            let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, counts };
+            let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
+            if let Some(fired) = what.fired {
+                worker.push_few::<NOISE>(&mut row, fired, &list, &stops, seen);
+                worker.finish::<NOISE>(&mut row);
+                continue;
+            }
             waiting.clear();
             waiting.extend((0..blocks).map(|block| (block, 0)));
             while !waiting.is_empty() {
@@ -141,9 +149,12 @@ impl<M: Model> Rows<'_, M> {
                 }
                 waiting.truncate(left);
                 worker.sort(&row);
-                worker.pop::<NOISE>(&mut row);
+                if waiting.is_empty() {
+                    worker.finish::<NOISE>(&mut row);
+                } else {
+                    worker.pop::<NOISE>(&mut row);
+                }
             }
-            own.fill(0);
         }
     }
 }
@@ -177,6 +188,10 @@ struct Row<'a> {
     first: usize,
     values: &'a mut [f32],
     n: &'a mut [u32],
+    /// Whether ordinals are kept for the next job; otherwise they end at 0.
+    keeps: bool,
+    /// Whether pulses have been popped already.
+    begun: bool,
     counts: Option<&'a mut [Count]>,
 }
 
@@ -225,6 +240,36 @@ impl<M: Model> Worker<'_, M> {
         list.len()
     }
 
+    /// Pushes the coincidences of all columns, column by column: few of them fire. They are left to be popped.
+    #[inline(always)]
+    fn push_few<const NOISE: bool>(&mut self, row: &mut Row, fired: &Fired, list: &[(usize, u32)], stops: &[Stop], seen: &mut [Seen]) {
+        self.order.clear();
+        let mut stops = stops.iter().peekable();
+        for &(entry, d) in list {
+            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
+                self.pop_and_note::<NOISE>(row, stop, seen);
+            }
+            let mut rest = fired.of(entry);
+            loop {
+                rest = few_fit(self.signs.as_flattened_mut(), self.free.as_flattened_mut(), &mut self.order, rest, d);
+                if rest.is_empty() {
+                    break;
+                }
+                self.pop::<NOISE>(row);
+            }
+        }
+        stops.for_each(|stop| self.pop_and_note::<NOISE>(row, stop, seen));
+    }
+
+    /// Pops all pulses, and notes the cells of a stop.
+    #[inline(always)]
+    fn pop_and_note<const NOISE: bool>(&mut self, row: &mut Row, stop: &Stop, seen: &mut [Seen]) {
+        self.pop::<NOISE>(row);
+        for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+            *seen = Seen { v: row.values[column], n: row.n[column] };
+        }
+    }
+
     /// Pops the pulses of the cells of a stop, and notes these.
     #[inline(always)]
     fn note<const NOISE: bool>(&mut self, row: &mut Row, block: usize, stop: &Stop, seen: &mut [Seen]) {
@@ -262,11 +307,28 @@ impl<M: Model> Worker<'_, M> {
         }
     }
 
+    /// Pops the last pulses of the row, all of which are listed.
+    #[inline(always)]
+    fn finish<const NOISE: bool>(&mut self, row: &mut Row) {
+        let begun = row.begun;
+        self.pop_all::<NOISE>(row, true);
+        if begun && !row.keeps {
+            row.n.fill(0);
+        }
+    }
+
     /// Pops all pulses of the listed columns.
     #[inline(always)]
     fn pop<const NOISE: bool>(&mut self, row: &mut Row) {
+        row.begun = true;
+        self.pop_all::<NOISE>(row, false);
+    }
+
+    #[inline(always)]
+    fn pop_all<const NOISE: bool>(&mut self, row: &mut Row, last: bool) {
         let (signs, free) = (self.signs.as_flattened_mut(), self.free.as_flattened_mut());
-        for columns in self.order.chunks(PACK) {
+        let order = std::mem::take(&mut self.order);
+        for columns in order.chunks(PACK) {
             let groups = columns.len().div_ceil(WIDTH);
             let pack = &mut self.pack;
             let (mut ups, mut pulses) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
@@ -305,7 +367,7 @@ impl<M: Model> Worker<'_, M> {
             for (lane, column) in columns.iter().enumerate() {
                 let at = *column as usize;
                 row.values[at] = v[lane];
-                row.n[at] = number[lane] + pulses[lane];
+                row.n[at] = if last && !row.keeps { 0 } else { number[lane] + pulses[lane] };
             }
             if let Some(counts) = &mut row.counts {
                 for (lane, column) in columns.iter().enumerate() {
@@ -313,6 +375,8 @@ impl<M: Model> Worker<'_, M> {
                 }
             }
         }
+        self.order = order;
+        self.order.clear();
     }
 }
 
@@ -334,6 +398,30 @@ fn fits(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[u32; LANES], d: 
     }
     *free = next;
     true
+}
+
+/// Appends the coincidences of a word with those of some columns, and lists the columns that had none before. Gives what is left where a queue would
+/// run over.
+#[inline(always)]
+fn few_fit<'a>(signs: &mut [u32], free: &mut [u32], order: &mut Vec<u32>, fired: &'a [(u32, u32)], d: u32) -> &'a [(u32, u32)] {
+    let (mut busy, signs) = (order.len(), &mut signs[..free.len()]);
+    order.resize(busy + fired.len(), 0);
+    let mut done = 0;
+    for &(column, x) in fired {
+        let free = &mut free[column as usize];
+        let next = *free << (x & d & SLOT_BITS).count_ones();
+        if next >> 31 == 0 {
+            break;
+        }
+        order[busy] = column;
+        busy += usize::from(*free == u32::MAX && next != u32::MAX);
+        let up = (((x ^ d) as i32) >> 31) as u32;
+        signs[column as usize] |= up & (*free ^ next);
+        *free = next;
+        done += 1;
+    }
+    order.truncate(busy);
+    &fired[done..]
 }
 
 /// The parameters of up to `N` cells, by their flat indices.

@@ -4,7 +4,7 @@
 //!
 //! The 32 slots of a word are decided together, bit plane by bit plane from the most significant one: slot `s` of line `i` compares its threshold
 //! `T = rint(p 2^24)` with the 24-bit number whose bits are bit `s` of the words `(i, 32 word + plane)`, and fires if that number is below `T`.
-//! Planes that no slot of the block needs are not drawn, which changes nothing.
+//! Planes that no slot of the block needs are not drawn, which changes nothing, nor are slots beyond the train decided.
 //!
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
@@ -28,6 +28,21 @@ pub(crate) struct Trains {
     first: usize,
     /// Where the entries of each vector begin, and the end of the last one.
     begin: Vec<usize>,
+}
+
+/// Lines that fire, with their words, entry by entry.
+#[derive(Debug)]
+pub(super) struct Fired {
+    list: Vec<(u32, u32)>,
+    begin: Vec<usize>,
+}
+
+impl Fired {
+    /// Those of an entry.
+    #[inline(always)]
+    pub(super) fn of(&self, entry: usize) -> &[(u32, u32)] {
+        &self.list[self.begin[entry]..self.begin[entry + 1]]
+    }
 }
 
 /// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
@@ -116,6 +131,28 @@ impl Trains {
         Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect())
     }
 
+    /// The lines that fire in each entry with their words, if they are few: at most one in eight.
+    pub(super) fn fired(&self) -> Option<Fired> {
+        let fires = |word: &&u32| **word != 0;
+        let count = self.words.iter().filter(fires).count();
+        if 8 * count > self.words.len() {
+            return None;
+        }
+        let (mut list, mut begin) = (Vec::with_capacity(count), vec![0]);
+        let blocks = if self.entries() == 0 { 0 } else { self.any.len() / self.entries() };
+        for entry in 0..self.entries() {
+            for at in 0..blocks {
+                if self.any[at * self.entries() + entry] != 0 {
+                    let block = &self.block(self.first + at)[entry];
+                    let first = (self.first + at) * LANES;
+                    list.extend(block.iter().enumerate().filter(|(_, word)| **word != 0).map(|(lane, word)| ((first + lane) as u32, *word)));
+                }
+            }
+            begin.push(list.len());
+        }
+        Some(Fired { list, begin })
+    }
+
     /// Number of words per line.
     pub(crate) fn entries(&self) -> usize {
         self.begin[self.begin.len() - 1]
@@ -153,53 +190,57 @@ impl Kernel for Draw<'_> {
         // A job may begin and end within a block.
         let lines = side.lines.range();
         let (first, end) = (lines.start.max(self.block), lines.end.min(self.block + LANES));
-        let mut entry = 0;
-        let mut slots: Vec<[u32; LANES]> = Vec::with_capacity(1);
+        let lanes = first - self.block..end - self.block;
+        let mut words = self.words.as_chunks_mut::<LANES>().0.iter_mut();
+        let mut slots: Vec<[u32; LANES]> = Vec::new();
         for (vector, &bl) in side.bl.iter().enumerate() {
-            if bl == 0 {
+            let packed = bl.div_ceil(SLOTS);
+            let (values, p) = side.probabilities(vector, first, end - first);
+            let (mut thresholds, mut signs) = ([0u32; LANES], [0u32; LANES]);
+            for (threshold, p) in thresholds[lanes.clone()].iter_mut().zip(&p) {
+                // Rounds to an integer in the low bits, ties to even.
+                *threshold = (p * 16_777_216.0 + 6_755_399_441_055_744.0).to_bits() as u32;
+            }
+            let flip = u32::from(side.flip[vector]);
+            for (sign, value) in signs[lanes.clone()].iter_mut().zip(values) {
+                *sign = (u32::from(*value < 0.0) ^ flip) << 31;
+            }
+            if bl == 0 || thresholds.iter().fold(0, |any, threshold| any | threshold) == 0 {
+                words.by_ref().take(packed).for_each(drop);
                 continue;
             }
-            let mut thresholds = [0u32; LANES];
-            let mut signs = [0u32; LANES];
-            let mut any = false;
-            let (values, p) = side.probabilities(vector, first, end - first);
-            for (at, value) in values.iter().enumerate() {
-                let lane = first - self.block + at;
-                thresholds[lane] = (p[at] * 16_777_216.0).round_ties_even() as u32;
-                signs[lane] = ((*value < 0.0) != side.flip[vector]) as u32;
-                any |= thresholds[lane] > 0;
+            slots.clear();
+            for word in 0..bl.div_ceil(32) as u32 {
+                slots.push(draw_word(side.keys[vector], self.block as u32, word, ones(bl - 32 * word as usize), &thresholds));
             }
-            let packed = bl.div_ceil(SLOTS);
-            if any {
-                slots.clear();
-                for word in 0..bl.div_ceil(32) {
-                    slots.push(draw_word(side.keys[vector], self.block as u32, word as u32, &thresholds));
-                }
-                for part in 0..packed {
-                    let out = &mut self.words[(entry + part) * LANES..(entry + part + 1) * LANES];
-                    let (at, shift) = (part * SLOTS / 32, part * SLOTS % 32);
-                    let mask = if (part + 1) * SLOTS <= bl { 0x7FFF_FFFF } else { (1u32 << (bl - part * SLOTS)) - 1 };
-                    for lane in 0..LANES {
-                        let high = if shift > 1 && at + 1 < slots.len() { slots[at + 1][lane] << (32 - shift) } else { 0 };
-                        let bits = ((slots[at][lane] >> shift) | high) & mask;
-                        // A silent word stays zero, so that the kernel can skip it whatever its sign.
-                        out[lane] = if bits == 0 { 0 } else { bits | (signs[lane] << 31) };
-                    }
+            for (part, out) in words.by_ref().take(packed).enumerate() {
+                let (at, shift, mask) = (part * SLOTS / 32, part * SLOTS % 32, ones(bl - part * SLOTS) & SLOT_BITS);
+                let low = &slots[at];
+                let high = slots.get(at + 1).filter(|_| shift > 1).unwrap_or(&[0; LANES]);
+                for lane in 0..LANES {
+                    let bits = ((low[lane] >> shift) | ((high[lane] << 1) << (31 - shift))) & mask;
+                    // A silent word stays zero, so that the kernel can skip it whatever its sign.
+                    out[lane] = if bits == 0 { 0 } else { bits | signs[lane] };
                 }
             }
-            entry += packed;
         }
     }
 }
 
+/// The lowest `n` bits, or all of them.
 #[inline(always)]
-fn draw_word(key: Key, first: u32, word: u32, thresholds: &[u32; LANES]) -> [u32; LANES] {
+fn ones(n: usize) -> u32 {
+    if n < 32 { (1 << n) - 1 } else { u32::MAX }
+}
+
+#[inline(always)]
+fn draw_word(key: Key, first: u32, word: u32, slots: u32, thresholds: &[u32; LANES]) -> [u32; LANES] {
     let mut fire = [0u32; LANES];
     let mut undecided = [0u32; LANES];
     for lane in 0..LANES {
         let t = thresholds[lane];
         fire[lane] = 0u32.wrapping_sub(t >> 24);
-        undecided[lane] = if t == 0 || t >> 24 == 1 { 0 } else { u32::MAX };
+        undecided[lane] = if t == 0 || t >> 24 == 1 { 0 } else { slots };
     }
     for plane in 0..24 {
         let n = (32 * word + plane).wrapping_mul(STEP_N);

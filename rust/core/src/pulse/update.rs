@@ -111,7 +111,8 @@ pub(crate) fn update(
         Route::Up => (x.by_sign(), d.answer(1)),
         Route::DownAsUp => (x.by_sign(), d.answer(0)),
     };
-    let what = Coincidences { x: &x, d: &d, key: job.noise };
+    let fired = x.fired();
+    let what = Coincidences { x: &x, d: &d, fired: fired.as_ref(), key: job.noise };
     match job.columns.len {
         1 if crossbar.columns > 1 => kernel::pulse_column(crossbar, job.columns.first, what, tally),
         _ => kernel::pulse(machine, crossbar, what, job.rows.range(), tally, notes),
@@ -209,7 +210,7 @@ pub(crate) fn on_lines(
     work: usize,
     f: impl Fn(Lines, &Places) + Sync,
 ) {
-    let share = machine.pool.share(lines.len());
+    let share = machine.pool.share(lines.len(), work);
     let Notes { places, seen } = notes;
     let (cells, size) = (lines.start * columns..lines.end * columns, share * columns);
     let (n, counts) = tally.map_or((None, None), |tally| (tally.n.as_mut(), tally.counts.as_mut()));

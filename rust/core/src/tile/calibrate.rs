@@ -107,8 +107,8 @@ impl Crossbar {
             type Out = ();
             fn visit<M: Model>(self, model: &M) {
                 let Go(machine, values, cells, noise, columns, cycles) = self;
-                let share = machine.pool.share(values.len() / columns);
                 let work = values.len() * cycles.cycles.len() * 4;
+                let share = machine.pool.share(values.len() / columns, work);
                 machine.pool.chunks(values, share * columns, work, share, |at, values| {
                     machine.isa.run(Shift { model, values, cells, noise, columns, first: at * share, cycles: &cycles });
                 });
