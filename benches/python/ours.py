@@ -36,7 +36,7 @@ ALGORITHMS: dict[str, tuple[Any, og.PulseTrain]] = {
 }
 IOS = {
     "kit": og.IO.kit(),
-    "range": og.IO.kit(inp_bound=10.0, out_bound=10.0, inp_res=0.0, out_res=0.0, out_noise=0.0),
+    "range": og.IO(inp_bound=10.0, out_bound=10.0, bound_management="iterative"),
 }
 
 

@@ -147,7 +147,14 @@ def _config(network: Network, device: Any, mapping: MappingParameter) -> Any:
         if network.algorithm == "Tiki-Taka":
             config.device.fast_lr = 0.01
         return config
-    io = IOParameters(inp_bound=10.0, out_bound=10.0, inp_res=-1, out_res=-1, out_noise=0.0)
+    io = IOParameters(
+        inp_bound=10.0,
+        out_bound=10.0,
+        inp_res=-1,
+        out_res=-1,
+        out_noise=0.0,
+        noise_management=NoiseManagementType.NONE,
+    )
     around = {"forward": io, "backward": io, "update": UpdateParameters(desired_bl=8), "mapping": mapping}
     if network.algorithm == "Analog SGD, figure 2":
         return SingleRPUConfig(device=device, **around)
