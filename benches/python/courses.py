@@ -124,7 +124,7 @@ def write(path: Path, names: Sequence[str], mnist: str | None) -> str:
     for name in names:
         if name in ROWS and name not in trained:
             arrays[f"{name}.x"], arrays[f"{name}.d"] = inputs(ROWS[name])
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
     return source
 
 

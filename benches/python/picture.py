@@ -36,11 +36,13 @@ def draw(path: Path, results: Sequence[Result], sections: Sequence[Section]) -> 
         axis.set_yticks(places, [result.row.title for result, _ in bars])
         axis.set_xscale("log")
         axis.axvline(1, color="grey", lw=0.8)
-        axis.legend(loc="lower right")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     for section in panels:
         axis = next(left)
         for line, points in section.points.items():
             axis.plot(*zip(*points, strict=True), "o-", ms=4, label=line)
-        axis.set(xlabel=section.axes[0], ylabel=section.axes[1], title=section.title, xscale="log", yscale="log")
+        axis.set(xlabel=section.axes[0], ylabel=section.axes[1], title=section.title)
+        if section.logarithmic:
+            axis.set(xscale="log", yscale="log")
         axis.legend()
     figure.savefig(path, metadata={"Date": None})

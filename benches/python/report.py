@@ -74,6 +74,7 @@ class Section:
     lines: Sequence[Sequence[str]]
     after: str = ""
     axes: tuple[str, str] = ("", "")
+    logarithmic: bool = False
     points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 

@@ -82,8 +82,8 @@ ROWS = {
     "backward": Row(title="backward 512x512 b64", ops=("backward",), device=SOFT, calls=20),
     "small-10x128": Row(title="step of a layer 10x128 b10", d_out=10, d_in=128, target=10, **_STEP),
     "small-32x64": Row(title="step of a layer 32x64 b10", d_out=32, d_in=64, target=10, **_STEP),
-    "small-10x128-tiki-taka": Row(title="the same 10x128, Tiki-Taka", d_out=10, d_in=128, target=10, **_TWO),
-    "small-32x64-tiki-taka": Row(title="the same 32x64, Tiki-Taka", d_out=32, d_in=64, target=10, **_TWO),
+    "small-10x128-tiki-taka": Row(title="step of a layer 10x128 b10, Tiki-Taka", d_out=10, d_in=128, target=10, **_TWO),
+    "small-32x64-tiki-taka": Row(title="step of a layer 32x64 b10, Tiki-Taka", d_out=32, d_in=64, target=10, **_TWO),
 }
 
 CELLS = {

@@ -20,6 +20,9 @@ from workers import Asked, Remote
 Sides = dict[str, Asked]
 WISHED = 1.8
 """Two threads over one, from 256 x 256 up."""
+PULSED_CELLS = 512 * 512
+SHARED = "cells-2048"
+"""The row that runs beside others."""
 
 
 def _series(names: Sequence[str], sides: Sides, threads: Sequence[int], rounds: int) -> dict[str, Times]:
@@ -70,9 +73,8 @@ def _head(first: str, threads: Sequence[int]) -> list[str]:
 def cells(sides: Sides, pythons: dict[str, str], threads: Sequence[int], rounds: int) -> Section:
     """Time against cells."""
     found = _series(list(CELLS), sides, threads, rounds)
-    per_cell = {n: 1e9 for n in threads}
     spans = []
-    for n in per_cell:
+    for n in threads:
         ns = [EVERY[name].scale * median(found[name]["ours", n]) for name in CELLS if EVERY[name].d_in >= 256]
         spans.append(f"{max(ns) / min(ns):.2f} with {n} thread{'s' * (n > 1)}")
     after = f"Largest over smallest time of a cell from 256 x 256 up (1: linear): {', '.join(spans)}."
@@ -86,6 +88,7 @@ def cells(sides: Sides, pythons: dict[str, str], threads: Sequence[int], rounds:
         lines=[_line(name, times, threads) for name, times in found.items()],
         after=after,
         axes=("cells", "ns per sample"),
+        logarithmic=True,
         points=_points(found, lambda name: EVERY[name].d_in * EVERY[name].d_out, threads),
     )
 
@@ -96,11 +99,10 @@ def pulses(sides: Sides, pythons: dict[str, str], threads: Sequence[int], rounds
     points = _points(found, lambda name: float(EVERY[name].title), threads)
     fits = []
     for line, values in points.items():
-        x, y = np.array(values).T / np.array([[1.0], [512 * 512]])
-        # Relative: small times count as much as large ones.
-        slope, start = np.polyfit(x, y, 1, w=1 / y)
-        off = np.abs(start + slope * x - y).max(where=True, initial=0.0, axis=0) / y[-1]
-        fits.append(f"{line} {start:.2g} + {slope:.2g} n, at most {100 * off:.0f} % of the largest off")
+        x, y = np.array(values).T
+        slope, start = np.polyfit(x, y, 1) / PULSED_CELLS
+        off = np.abs(start + slope * x - y / PULSED_CELLS).max() * PULSED_CELLS / y.max()
+        fits.append(f"{line} {start:.2g} + {slope:.2g} n, off by at most {100 * off:.0f} % of the largest")
     return Section(
         title="Time against pulses",
         text="Soft bounds, 512 x 512, mini-batches of 64, rising learning rate; n pulses per cell and sample; "
@@ -159,7 +161,7 @@ def share(sides: Sides, pythons: dict[str, str], threads: Sequence[int], rounds:
 
         def once(asked: Asked = asked) -> float:
             """Some 0.2 seconds of work, so that the scheduler has its say."""
-            spent = [asked.ask("time", SHARED, n)]
+            spent: list[float] = [asked.ask("time", SHARED, n)]
             while sum(spent) * EVERY[SHARED].calls < 0.2:
                 spent.append(asked.ask("time", SHARED, n))
             return sum(spent) / len(spent)
@@ -182,5 +184,4 @@ def share(sides: Sides, pythons: dict[str, str], threads: Sequence[int], rounds:
     )
 
 
-SHARED = "cells-2048"
 SECTIONS = {"cells": cells, "pulses": pulses, "memory": memory, "share": share}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,11 @@ class Side(ABC):
             self._timed = name, self.tile(row, 0)
         tile = self._timed[1]
         x, d = map(self.native, self._xd(name))
-        calls = {"update": lambda: tile.update(x, d), "forward": lambda: tile.forward(x)}
-        calls["backward"] = lambda: tile.backward(d)
+        calls: dict[str, Callable[[], Any]] = {
+            "update": lambda: tile.update(x, d),
+            "forward": lambda: tile.forward(x),
+            "backward": lambda: tile.backward(d),
+        }
         ops = [calls[op] for op in row.ops]
         # Threads are made on first use.
         tile.forward(x)
