@@ -2,7 +2,9 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use ohmgrad_benches::{LR, Settings, Work, agad, buffered, device, fast_to_slow, kit, map, numbers, sgd, spreads, text, tiki_taka};
+use ohmgrad_benches::{
+    Algorithm, LR, Settings, Work, agad, buffered, device, fast_to_slow, kit, map, numbers, sgd, spreads, text, tiki_taka,
+};
 use ohmgrad_core::devices::AnyModel;
 use ohmgrad_core::error::Result;
 use ohmgrad_core::fields::Value;
@@ -102,7 +104,7 @@ fn transfers(c: &mut Criterion) {
         ("AGAD, one a vector", agad()),
     ];
     for (name, plan) in plans {
-        pools.iter().for_each(|pool| update(&mut group, name, pool, &mut made(Work::sparse(0.01, plan.clone()))));
+        pools.iter().for_each(|pool| update(&mut group, name, pool, &mut made(Work::sparse(0.001, plan.clone()))));
     }
     group.finish();
 
@@ -125,7 +127,8 @@ fn steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("step b10");
     let (sgd, tiki_taka) = (sgd(), tiki_taka(1));
     let network: &[[usize; 2]] = &[[256, 784], [128, 256], [10, 128]];
-    let rows: [(&str, &[[usize; 2]], Value); 8] = [
+    type Step<'a> = (&'a str, &'a [[usize; 2]], Algorithm);
+    let rows: [Step; 8] = [
         ("10x128", &[[10, 128]], sgd.clone()),
         ("10x128, Tiki-Taka", &[[10, 128]], tiki_taka.clone()),
         ("32x64", &[[32, 64]], sgd.clone()),
@@ -135,10 +138,11 @@ fn steps(c: &mut Criterion) {
         ("784-256-128-10, TTv2", network, buffered()),
         ("784-256-128-10, AGAD", network, agad()),
     ];
-    for (name, layers, plan) in rows {
+    for (name, layers, (plan, pulses)) in rows {
         let layer = |&[rows, columns]: &[usize; 2]| {
-            let mut work =
-                made(Work::new(Settings { shape: [rows, columns, 10], sizes: [0.3, 0.01], plan: plan.clone(), ..Settings::default() }));
+            let (plan, pulses) = (plan.clone(), pulses.clone());
+            let settings = Settings { shape: [rows, columns, 10], sizes: [0.3, 0.001], plan, pulses, ..Settings::default() };
+            let mut work = made(Work::new(settings));
             made(work.tile.set_weights(&work.weights));
             work
         };

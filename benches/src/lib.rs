@@ -5,7 +5,7 @@
 
 mod plans;
 
-pub use plans::{agad, buffered, fast_to_slow, sgd, tiki_taka};
+pub use plans::{Algorithm, agad, buffered, fast_to_slow, sgd, tiki_taka};
 
 use ohmgrad_core::error::Result;
 use ohmgrad_core::fields::Value;
@@ -100,7 +100,7 @@ impl Default for Settings {
             shape: [512, 512, 64],
             sizes: [0.3, 0.1],
             device: device("SoftBounds", 0.001, &[]),
-            plan: sgd(),
+            plan: sgd().0,
             pulses: map(&[]),
             io: kit(),
             isa: None,
@@ -127,7 +127,7 @@ impl Work {
     pub fn new(settings: Settings) -> Result<Self> {
         let Settings { shape: [rows, columns, batch], sizes: [x, d], device, plan, pulses, io, isa } = settings;
         let forced = std::env::var("OHMGRAD_ISA").ok();
-        let arrays: &[&str] = if plan == sgd() { &["weight"] } else { &["fast", "slow"] };
+        let arrays: &[&str] = if plan == sgd().0 { &["weight"] } else { &["fast", "slow"] };
         let tile = Tile::new(TileSettings {
             d_out: rows,
             d_in: columns,
@@ -156,8 +156,8 @@ impl Work {
     }
 
     /// 256 x 784, 10 vectors of which 80 % is zero and the rest lies between 0 and 1, errors of size `d`.
-    pub fn sparse(d: f32, plan: Value) -> Result<Self> {
-        let mut work = Self::new(Settings { shape: [256, 784, 10], sizes: [0.0, d], plan, ..Settings::default() })?;
+    pub fn sparse(d: f32, (plan, pulses): Algorithm) -> Result<Self> {
+        let mut work = Self::new(Settings { shape: [256, 784, 10], sizes: [0.0, d], plan, pulses, ..Settings::default() })?;
         for (i, x) in work.x.iter_mut().enumerate() {
             let uniform = |n| Key(3).word(i as u32, n) as f32 / u32::MAX as f32;
             *x = if uniform(0) < 0.2 { uniform(1) } else { 0.0 };

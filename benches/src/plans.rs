@@ -1,7 +1,10 @@
-//! Plans of algorithms as the Python side writes them.
+//! Algorithms as the Python side writes them.
 
 use crate::{map, text};
 use ohmgrad_core::fields::Value;
+
+/// A plan, and the pulses of its gradient.
+pub type Algorithm = (Value, Value);
 
 fn rate(value: f64, scaled: bool) -> Value {
     map(&[("value", Value::Real(value)), ("scaled", Value::Bool(scaled))])
@@ -31,14 +34,14 @@ fn plan(arrays: &[&str], digital: &[&str], weight: &str, gradient: Value, transf
 }
 
 /// Gradient descent on one array.
-pub fn sgd() -> Value {
-    plan(&["weight"], &[], "weight", map(&[("target", text("weight")), ("rate", rate(1.0, true))]), vec![])
+pub fn sgd() -> Algorithm {
+    (plan(&["weight"], &[], "weight", map(&[("target", text("weight")), ("rate", rate(1.0, true))]), vec![]), map(&[]))
 }
 
 /// Tiki-Taka: the gradient on a fast array; after every mini-batch `reads` of its columns (0: all) are written to a slow one.
-pub fn tiki_taka(reads: usize) -> Value {
+pub fn tiki_taka(reads: usize) -> Algorithm {
     let gradient = map(&[("target", text("fast")), ("rate", rate(0.01, false))]);
-    plan(&["fast", "slow"], &[], "slow", gradient, vec![fast_to_slow(reads)])
+    (plan(&["fast", "slow"], &[], "slow", gradient, vec![fast_to_slow(reads)]), map(&[]))
 }
 
 /// The transfer of [`tiki_taka`].
@@ -48,14 +51,14 @@ pub fn fast_to_slow(reads: usize) -> Value {
 }
 
 /// Tiki-Taka with a buffer, a column after every vector.
-pub fn buffered() -> Value {
+pub fn buffered() -> Algorithm {
     let gradient = map(&[("target", text("fast")), ("rate", rate(1.0, false))]);
     let steps = vec![accumulate("hidden", &[("fast", 1.0)], 1000.0, 1.0), from_buffer(false, &[])];
-    plan(&["fast", "slow"], &["hidden"], "slow", gradient, vec![transfer("vectors", 1, steps, &[])])
+    (plan(&["fast", "slow"], &["hidden"], "slow", gradient, vec![transfer("vectors", 1, steps, &[])]), five())
 }
 
 /// AGAD, a column after every vector.
-pub fn agad() -> Value {
+pub fn agad() -> Algorithm {
     let gradient =
         map(&[("target", text("fast")), ("rate", rate(0.1, false)), ("chopped", Value::Bool(true)), ("auto_scale", Value::Real(0.99))]);
     let steps = vec![
@@ -65,7 +68,11 @@ pub fn agad() -> Value {
     ];
     let chopper = map(&[("prob", Value::Real(0.1)), ("random", Value::Bool(false)), ("latch", names(&["mean", "reference"]))]);
     let transfers = vec![transfer("vectors", 1, steps, &[("chopper", chopper)])];
-    plan(&["fast", "slow"], &["hidden", "mean", "reference"], "slow", gradient, transfers)
+    (plan(&["fast", "slow"], &["hidden", "mean", "reference"], "slow", gradient, transfers), five())
+}
+
+fn five() -> Value {
+    map(&[("desired_bl", Value::Real(5.0))])
 }
 
 fn transfer(unit: &str, reads: usize, steps: Vec<Value>, more: &[(&str, Value)]) -> Value {
