@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from courses import COURSES, write
+from courses import COURSES, sized, write
 from report import Law, Result, Row, text
 from rows import ROWS
 from scale import SECTIONS
@@ -68,8 +68,8 @@ def timed(
 
 def compared(name: str, given: argparse.Namespace, threads: Sequence[int], sides: dict[str, Asked]) -> Result:
     """Laws and times of a row."""
-    row: Row = COURSES.get(name) or ROWS[name]
     long = name in COURSES
+    row: Row = sized(COURSES[name], given.batches) if long else ROWS[name]
     repeats, rounds = (given.runs, given.long_rounds) if long else (given.repeats, given.rounds)
     found = laws(name, repeats, sides["ours"], sides["peer"]) if "peer" in sides else []
     same = all(law.distance <= STANDARD_ERRORS for law in found)
@@ -127,10 +127,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=12, help="new tiles to compare what both sides do, default 12")
     parser.add_argument("--long-rounds", type=int, default=3, help="turns of each side per training run, default 3")
     parser.add_argument("--runs", type=int, default=5, help="networks to compare what both sides do, default 5")
+    parser.add_argument("--batches", type=int, default=200, help="mini-batches that stand for an epoch, default 200")
     parser.add_argument("--out", type=Path, help="file for the results, and results.svg beside it; default: only shown")
     parser.add_argument("--worker", nargs=2, metavar=("SIDE", "INPUTS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    for option, least in (("rounds", 1), ("long_rounds", 1), ("repeats", 8), ("runs", 3)):
+    for option, least in (("rounds", 1), ("long_rounds", 1), ("repeats", 8), ("runs", 3), ("batches", 20)):
         if (value := getattr(given, option)) < least:
             parser.error(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
     try:
@@ -149,7 +150,7 @@ def main() -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
-        images = write(inputs, given.names, given.mnist)
+        images = write(inputs, given.names, given.mnist, given.batches)
         sides: dict[str, Asked] = {"ours": Local(inputs)}
         workers: list[Remote] = []
         if given.peer:
@@ -182,7 +183,7 @@ def main() -> None:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": f"`{' '.join(command)}`, {time.perf_counter() - started:.0f} s",
     }
-    written = text(results, sections, facts, threads, STANDARD_ERRORS)
+    written = text(results, sections, facts, threads, STANDARD_ERRORS, given.batches)
     print(written)
     if given.out:
         from picture import draw
@@ -197,7 +198,7 @@ def _said(given: argparse.Namespace) -> list[tuple[str, Any]]:
     said += [("mnist", "FOLDER")] if given.mnist else []
     said += [("rows", repr(given.rows))] if given.rows else []
     said += [("rounds", given.rounds), ("repeats", given.repeats)]
-    return [*said, ("long-rounds", given.long_rounds), ("runs", given.runs)]
+    return [*said, ("long-rounds", given.long_rounds), ("runs", given.runs), ("batches", given.batches)]
 
 
 if __name__ == "__main__":

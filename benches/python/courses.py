@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from rows import NOISE, ROWS, Floats, inputs
 
 Arrays = dict[str, NDArray[Any]]
 
-BATCH, BATCHES, EPOCH = 10, 200, 6000
-"""Mini-batches of ten that are timed, and those of an epoch of MNIST."""
+BATCH, EPOCH = 10, 6000
+"""Vectors of a mini-batch, and mini-batches of an epoch of MNIST."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Network:
     ``device`` holds the fields of ``SoftBoundsReference`` that are not the default. With ``classes`` the network ends
     in a log-softmax with the negative log-likelihood, and layers have digital biases and a learned output scale; else
     half the mean square is fitted, without bias. ``io`` is ``"kit"``, or ``"range"``: converters of range 10 alone.
+    With ``taught`` it begins with the weights of an exact network that has learnt a little.
     """
 
     name: str
@@ -34,20 +35,21 @@ class Network:
     lr: float
     classes: bool = True
     io: str = "kit"
+    taught: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """``networks`` that are trained one after the other for ``steps`` batches of ``data``, which begin anew at the end.
+    """``networks`` that are trained one after the other, each on all batches of ``data``, ``repeated`` so many times.
 
-    ``tail`` is how many of the last steps count for the loss that is compared. ``scale``: units per second.
+    ``tail`` is the share of the last steps whose losses are compared. ``scale``: units per second.
     """
 
     title: str
     networks: tuple[Network, ...]
     data: str
-    steps: int
-    tail: int
+    repeated: int = 1
+    tail: float
     target: float
     unit: str = "s"
     scale: float = field(default=1.0)
@@ -56,17 +58,23 @@ class Course:
 _FCN = {"w_max": 0.6, "w_min": -0.6, "dw_min": 0.001, "dw_min_std": NOISE}
 
 
-def _epoch(algorithm: str, target: float) -> Course:
-    network = Network(name=algorithm, sizes=(784, 256, 128, 10), algorithm=algorithm, device=_FCN, lr=0.05)
+_SIZES = 784, 256, 128, 10
+
+
+def _epoch(algorithm: str, target: float, taught: bool) -> Course:
+    network = Network(name=algorithm, sizes=_SIZES, algorithm=algorithm, device=_FCN, lr=0.05, taught=taught)
     return Course(
-        title=f"MNIST epoch, {algorithm}",
+        title=f"MNIST epoch, {algorithm}, {'once it learns' if taught else 'its begin'}",
         networks=(network,),
         data="images",
-        steps=BATCHES,
-        tail=BATCHES // 2,
+        tail=0.5,
         target=target,
-        scale=EPOCH / BATCHES,
     )
+
+
+def sized(course: Course, batches: int) -> Course:
+    """The course with an epoch's time for that of ``batches`` of it."""
+    return replace(course, scale=EPOCH / batches) if course.data == "images" else course
 
 
 def _figure(algorithm: str, c: float) -> Network:
@@ -77,45 +85,61 @@ def _figure(algorithm: str, c: float) -> Network:
     )
 
 
+_EPOCHS = {
+    "sgd": ("Analog SGD", 15.0),
+    "tiki-taka": ("Tiki-Taka", 15.0),
+    "ttv2": ("TTv2", 30.0),
+    "c-ttv2": ("c-TTv2", 30.0),
+    "agad": ("AGAD", 30.0),
+}
+
+# The network begins on a plateau of chance, where errors and pulses are few: an epoch is between the two kinds.
 COURSES = {
-    "epoch-sgd": _epoch("Analog SGD", 15),
-    "epoch-tiki-taka": _epoch("Tiki-Taka", 15),
-    "epoch-ttv2": _epoch("TTv2", 30),
-    "epoch-c-ttv2": _epoch("c-TTv2", 30),
-    "epoch-agad": _epoch("AGAD", 30),
+    **{f"epoch-{name}": _epoch(*settings, taught=False) for name, settings in _EPOCHS.items()},
+    **{f"epoch-{name}-learning": _epoch(*settings, taught=True) for name, settings in _EPOCHS.items()},
     # Least squares with a shifted symmetric point, as in the published script (arXiv 2502.06309).
     "figure2": Course(
         title="figure 2 of arXiv 2502.06309, eight runs",
         networks=tuple(_figure(name, c) for name in ("Analog SGD", "Tiki-Taka") for c in (0.0, 0.1, 0.2, 0.3)),
         data="figure2",
-        steps=1000,
-        tail=200,
+        repeated=1000,
+        tail=0.2,
         target=20,
     ),
 }
 
 
-def initial(network: Network) -> list[tuple[Floats, Floats | None]]:
-    """Weights and bias of each layer: uniform within 1/sqrt(inputs); ones for the figure."""
+Layers = list[tuple[Floats, Floats | None]]
+
+
+def initial(network: Network, arrays: Arrays) -> Layers:
+    """Weights and bias of each layer: uniform within 1/sqrt(inputs), or the taught ones; ones for the figure."""
     rng, layers = np.random.default_rng(618), []
-    for width, height in pairwise(network.sizes):
+    for i, (width, height) in enumerate(pairwise(network.sizes)):
         w, b = (((2 * rng.random(s) - 1) / width**0.5).astype(np.float32) for s in ((height, width), height))
+        if network.taught:
+            w, b = arrays[f"taught.w{i}"], arrays[f"taught.b{i}"]
         layers.append((w, b) if network.classes else (np.ones_like(w), None))
     return layers
 
 
-def write(path: Path, names: Sequence[str], mnist: str | None) -> str:
-    """Inputs of the rows ``names`` that both sides read, ``<name>.<array>``; says where the images are from."""
+def write(path: Path, names: Sequence[str], mnist: str | None, batches: int) -> str:
+    """Inputs of the rows ``names`` that both sides read, ``<name>.<array>``; says where the images are from.
+
+    ``batches`` of these are trained on.
+    """
     arrays: Arrays = {}
     kinds = {COURSES[name].data for name in names if name in COURSES}
     trained = [name for name in names if name in ROWS and ROWS[name].trained]
     source = "none needed"
     if trained or "images" in kinds:
         x, y, source = _images(mnist)
+        taught, first_x, first_d = _teach(x, y)
+        arrays |= taught
         for name in trained:
-            arrays[f"{name}.x"], arrays[f"{name}.d"] = first_layer(x, y)
+            arrays |= {f"{name}.x": first_x, f"{name}.d": first_d}
         chosen = np.random.default_rng(42).permutation(len(x))
-        chosen = np.resize(chosen, BATCHES * BATCH).reshape(BATCHES, BATCH)
+        chosen = np.resize(chosen, (batches, BATCH))
         arrays |= {"images.x": x[chosen], "images.y": y[chosen]}
     if "figure2" in kinds:
         rng = np.random.default_rng(42)
@@ -140,13 +164,12 @@ def _images(mnist: str | None) -> tuple[Floats, NDArray[np.int64], str]:
     return train.x.reshape(-1, 8, 8)[:, near][:, :, near].reshape(-1, 784), train.y, "bundled digits enlarged to 28x28"
 
 
-def first_layer(x: Floats, y: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Inputs and errors of a mini-batch at the first layer of 784-256-128-10, after 1,000 batches of exact SGD."""
+def _teach(x: Floats, y: NDArray[np.int64]) -> tuple[Arrays, Floats, Floats]:
+    """1,000 batches of exact SGD: weights and biases, and inputs and errors of a mini-batch at the first layer."""
     import ohmgrad as og
 
-    layers: list[Any] = []
-    for width, height in pairwise((784, 256, 128, 10)):
-        layers += [og.nn.Linear(width, height, digital=True), og.nn.Sigmoid()]
+    linear = [og.nn.Linear(width, height, digital=True) for width, height in pairwise(_SIZES)]
+    layers: list[Any] = [layer for one in linear for layer in (one, og.nn.Sigmoid())]
     model = og.nn.Sequential(*layers[:-1], og.nn.LogSoftmax()).on(seed=0)
     loss, rng = og.nn.NLL(), np.random.default_rng(7)
     for _ in range(1000):
@@ -156,4 +179,7 @@ def first_layer(x: Floats, y: NDArray[np.int64]) -> tuple[Floats, Floats]:
     _, d = loss(model.forward(x[batch]), y[batch])
     for layer in reversed(model.layers[1:]):
         d = layer.backward(d)
-    return x[batch], d
+    built = [layer for layer in model if isinstance(layer, og.nn.Linear)]
+    arrays: Arrays = {f"taught.w{i}": layer.weight for i, layer in enumerate(built)}
+    arrays |= {f"taught.b{i}": np.asarray(layer.bias) for i, layer in enumerate(built)}
+    return arrays, x[batch], d

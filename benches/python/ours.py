@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courses import Network, initial
+from courses import Layers, Network
 from numpy.typing import NDArray
 from rows import Floats, Row
 from sides import Learner, Side, Tile
@@ -66,8 +66,8 @@ class Ours(Side):
         tile = og.Tile(row.d_out, row.d_in, device=model(**fields), algorithm=algorithm, io=og.IO.kit(), seed=seed)
         return _Tile(tile, row.lr)
 
-    def learner(self, network: Network, seed: int) -> Learner:
-        return _Learner(network, seed)
+    def learner(self, network: Network, seed: int, start: Layers) -> Learner:
+        return _Learner(network, seed, start)
 
 
 class _Tile(Tile):
@@ -101,7 +101,7 @@ def half_mean_square(y: Floats, target: Floats) -> tuple[float, Floats]:
 
 
 class _Learner(Learner):
-    def __init__(self, network: Network, seed: int) -> None:
+    def __init__(self, network: Network, seed: int, start: Layers) -> None:
         layers: list[Any] = []
         for width, height in pairwise(network.sizes):
             layers += [og.nn.Linear(width, height, bias=network.classes), og.nn.Sigmoid()]
@@ -118,7 +118,7 @@ class _Learner(Learner):
                 learn_out_scaling=network.classes,
             )
         self._linear = [layer for layer in self._model if isinstance(layer, og.nn.Linear)]
-        for layer, (w, b) in zip(self._linear, initial(network), strict=True):
+        for layer, (w, b) in zip(self._linear, start, strict=True):
             layer.set_weight(w)
             if b is not None:
                 layer.set_bias(b)
@@ -130,3 +130,7 @@ class _Learner(Learner):
 
     def weights(self) -> list[Floats]:
         return [layer.tile.weights for layer in self._linear]
+
+    def fast(self) -> list[Floats]:
+        arrays = (layer.tile.arrays for layer in self._linear)
+        return [matrices["fast"].weights for matrices in arrays if "fast" in matrices]

@@ -21,7 +21,7 @@ from aihwkit.simulator.parameters import (
     UpdateParameters,
 )
 from aihwkit.simulator.tiles.analog import AnalogTile
-from courses import Network, initial
+from courses import Layers, Network
 from numpy.typing import NDArray
 from rows import Floats, Row
 from sides import Learner, Side, Tile
@@ -71,8 +71,8 @@ class Peer(Side):
         tile.set_learning_rate(row.lr)
         return _Tile(tile, self.native)
 
-    def learner(self, network: Network, seed: int) -> Learner:
-        return _Learner(network, seed)
+    def learner(self, network: Network, seed: int, start: Layers) -> Learner:
+        return _Learner(network, seed, start)
 
 
 def _readout() -> IOParameters:
@@ -90,8 +90,7 @@ class _Tile(Tile):
         return np.array(self._tile.get_weights(), dtype=np.float32)
 
     def fast(self) -> Floats:
-        names = self._tile.get_hidden_parameter_names()
-        return np.array(self._tile.get_hidden_parameters()[names.index("hidden_weights_0")], dtype=np.float32)
+        return _fast(self._tile)[0]
 
     def update(self, x: Any, d: Any) -> None:
         self._tile.update(x, d, False)
@@ -106,7 +105,7 @@ class _Tile(Tile):
 class _Learner(Learner):
     """A network and its loop as users write them. One tile for each layer: by default 784 inputs are two tiles."""
 
-    def __init__(self, network: Network, seed: int) -> None:
+    def __init__(self, network: Network, seed: int, start: Layers) -> None:
         torch.manual_seed(seed)
         mapping = MappingParameter(learn_out_scaling=network.classes, max_input_size=0, max_output_size=0)
         device = devices.SoftBoundsReferenceDevice(
@@ -118,7 +117,7 @@ class _Learner(Learner):
             layers += [AnalogLinear(width, height, bias=network.classes, rpu_config=config), torch.nn.Sigmoid()]
         layers[-1:] = [torch.nn.LogSoftmax(dim=1)] if network.classes else []
         self._linear = layers[::2][: len(network.sizes) - 1]
-        for layer, (w, b) in zip(self._linear, initial(network), strict=True):
+        for layer, (w, b) in zip(self._linear, start, strict=True):
             layer.set_weights(torch.from_numpy(w), None if b is None else torch.from_numpy(b))
         self._model = AnalogSequential(*layers)
         self._loss = torch.nn.NLLLoss() if network.classes else _half_mean_square
@@ -133,8 +132,20 @@ class _Learner(Learner):
         return float(loss)
 
     def weights(self) -> list[Floats]:
-        tiles = (tile for layer in self._linear for tile in layer.analog_tiles())
-        return [np.array(tile.tile.get_weights(), dtype=np.float32) for tile in tiles]
+        return [np.array(tile.get_weights(), dtype=np.float32) for tile in self._tiles()]
+
+    def fast(self) -> list[Floats]:
+        return [fast for tile in self._tiles() for fast in _fast(tile)]
+
+    def _tiles(self) -> list[Any]:
+        return [tile.tile for layer in self._linear for tile in layer.analog_tiles()]
+
+
+def _fast(tile: Any) -> list[Floats]:
+    """The fast array of a compiled tile, if it has one."""
+    names = tile.get_hidden_parameter_names()
+    at = [i for i, name in enumerate(names) if name == "hidden_weights_0"]
+    return [np.array(tile.get_hidden_parameters()[i], dtype=np.float32) for i in at]
 
 
 def _half_mean_square(y: Any, target: Any) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Protocol
 
+from courses import EPOCH
+
 Times = dict[tuple[str, int], list[float]]
 """Seconds by side and number of threads."""
 
@@ -98,12 +100,17 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def text(
-    results: Sequence[Result], sections: Sequence[Section], facts: dict[str, str], threads: Sequence[int], limit: float
+    results: Sequence[Result],
+    sections: Sequence[Section],
+    facts: dict[str, str],
+    threads: Sequence[int],
+    limit: float,
+    batches: int,
 ) -> str:
-    """The whole file."""
+    """The whole file; ``batches`` stand for an epoch."""
     lines = ["# Speed", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
     if results:
-        lines += _main(results, threads)
+        lines += _main(results, threads, batches)
     for section in sections:
         lines += ["", f"## {section.title}", "", section.text, "", *markdown(section.head, section.lines)]
         lines += ["", section.after] if section.after else []
@@ -120,12 +127,13 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def _main(results: Sequence[Result], threads: Sequence[int]) -> list[str]:
+def _main(results: Sequence[Result], threads: Sequence[int], batches: int) -> list[str]:
     compared = any(result.laws for result in results)
     lines = [
         "Medians (lowest-highest) of the rounds; updates in ns per cell and sample, steps and products in ms per call, "
-        "training in s. An epoch is 200 of its 6,000 mini-batches of ten, timed and multiplied by 30: its time is "
-        "linear. 1T, 2T: threads. Ratio: the better of the peer's over ours with the most threads.",
+        f"training in s. An epoch of MNIST is {batches} of its {EPOCH} mini-batches of ten, in proportion: those at "
+        "its begin, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
+        "Ratio: the better of the peer's over ours with the most threads.",
         "",
     ]
     head = ["row", "unit", *(["peer", "peer's threads"] if compared else []), *(f"ours {n}T" for n in threads)]

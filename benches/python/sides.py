@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courses import COURSES, Course, Network
+from courses import COURSES, Course, Layers, Network, initial
 from numpy.typing import NDArray
 from rows import EVERY, SOFT, SPREADS, Floats, Row, inputs, weights
 
@@ -51,6 +51,10 @@ class Learner(ABC):
     def weights(self) -> list[Floats]:
         """Of every layer."""
 
+    @abstractmethod
+    def fast(self) -> list[Floats]:
+        """The fast array of every layer, if it has one."""
+
 
 class Side(ABC):
     """One library: it samples what its rows do, for the comparison of laws, and times them."""
@@ -72,8 +76,8 @@ class Side(ABC):
         """A new tile."""
 
     @abstractmethod
-    def learner(self, network: Network, seed: int) -> Learner:
-        """A new network with its initial weights."""
+    def learner(self, network: Network, seed: int, start: Layers) -> Learner:
+        """A new network with these weights."""
 
     @abstractmethod
     def native(self, values: NDArray[Any]) -> Any:
@@ -166,33 +170,36 @@ class Side(ABC):
         }
 
     def _learn(self, course: Course, seed: int) -> dict[str, Any]:
-        xs, ys = self._batches(course)
+        batches = self._batches(course)
         seen: dict[str, Any] = {}
         for network in course.networks:
-            learner = self.learner(network, seed)
+            learner = self.learner(network, seed, initial(network, self._inputs))
             before = learner.weights()
-            losses = [learner.step(xs[i % len(xs)], ys[i % len(xs)]) for i in range(course.steps)]
-            late = float(np.mean(losses[-course.tail :]))
+            losses = [learner.step(x, y) for x, y in batches]
+            n = round(len(losses) * course.tail)
+            late = float(np.mean(losses[-n:]))
             if network.classes:
-                seen[f"loss of the first {course.steps - course.tail}"] = np.mean(losses[: -course.tail])
-                seen[f"loss of the last {course.tail} of {course.steps}"] = late
+                seen[f"loss of the first {len(losses) - n}"] = np.mean(losses[:-n])
+                seen[f"loss of the last {n} of {len(losses)}"] = late
                 for i, (old, new) in enumerate(zip(before, learner.weights(), strict=True)):
                     seen[f"layer {i}: mean square of the change"] = np.square(new.astype(np.float64) - old).mean()
+                for i, fast in enumerate(learner.fast()):
+                    seen[f"layer {i}: mean square of the fast array"] = np.square(fast, dtype=np.float64).mean()
             else:
                 seen[f"{network.name}: log10 of the last losses"] = np.log10(late)
         return seen
 
-    def _batches(self, course: Course) -> tuple[list[Any], list[Any]]:
+    def _batches(self, course: Course) -> list[tuple[Any, Any]]:
         xs, ys = (self._inputs[f"{course.data}.{part}"] for part in "xy")
-        return [self.native(x) for x in xs], [self.native(y) for y in ys]
+        return [(self.native(x), self.native(y)) for x, y in zip(xs, ys, strict=True)] * course.repeated
 
     def _time_course(self, course: Course) -> float:
-        xs, ys = self._batches(course)
-        learners = [self.learner(network, 0) for network in course.networks]
+        batches = self._batches(course)
+        learners = [self.learner(network, 0, initial(network, self._inputs)) for network in course.networks]
         start = time.perf_counter()
         for learner in learners:
-            for i in range(course.steps):
-                learner.step(xs[i % len(xs)], ys[i % len(xs)])
+            for x, y in batches:
+                learner.step(x, y)
         return time.perf_counter() - start
 
     def _time_tile(self, name: str, row: Row) -> float:
