@@ -4,7 +4,7 @@
 
 The peer runs in another interpreter (this script with ``--worker``) and answers JSON lines. Before a row is timed, both
 sides do it on several new tiles or networks; where the means of what they did are further apart than 5 standard errors
-the row is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed; without ``--mnist`` the
+and a hundredth, the row is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed; without ``--mnist`` the
 bundled digits, enlarged, stand for its images.
 """
 
@@ -31,7 +31,6 @@ from scale import SECTIONS
 from workers import Asked, Local, Remote, work
 
 HERE = Path(__file__).resolve().parent
-STANDARD_ERRORS = 5.0
 PAUSE = 0.01
 """Seconds between turns, so that threads of the other side have gone to sleep."""
 
@@ -72,7 +71,7 @@ def compared(name: str, given: argparse.Namespace, threads: Sequence[int], sides
     row: Row = sized(COURSES[name], given.batches) if long else ROWS[name]
     repeats, rounds = (given.runs, given.long_rounds) if long else (given.repeats, given.rounds)
     found = laws(name, repeats, sides["ours"], sides["peer"]) if "peer" in sides else []
-    same = all(law.distance <= STANDARD_ERRORS for law in found)
+    same = all(law.holds for law in found)
     times = timed(name, rounds, threads, sides, long) if same else {}
     result = Result(row=row, name=name, laws=found, times=times)
     print(f"{name}: {result.summary()}", file=sys.stderr, flush=True)
@@ -126,12 +125,12 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="turns of each side per row, default 15")
     parser.add_argument("--repeats", type=int, default=12, help="new tiles to compare what both sides do, default 12")
     parser.add_argument("--long-rounds", type=int, default=3, help="turns of each side per training run, default 3")
-    parser.add_argument("--runs", type=int, default=5, help="networks to compare what both sides do, default 5")
+    parser.add_argument("--runs", type=int, default=8, help="networks to compare what both sides do, default 8")
     parser.add_argument("--batches", type=int, default=200, help="mini-batches that stand for an epoch, default 200")
     parser.add_argument("--out", type=Path, help="file for the results, and results.svg beside it; default: only shown")
     parser.add_argument("--worker", nargs=2, metavar=("SIDE", "INPUTS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    for option, least in (("rounds", 1), ("long_rounds", 1), ("repeats", 8), ("runs", 3), ("batches", 20)):
+    for option, least in (("rounds", 1), ("long_rounds", 1), ("repeats", 8), ("runs", 5), ("batches", 20)):
         if (value := getattr(given, option)) < least:
             parser.error(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
     try:
@@ -183,7 +182,7 @@ def main() -> None:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": f"`{' '.join(command)}`, {time.perf_counter() - started:.0f} s",
     }
-    written = text(results, sections, facts, threads, STANDARD_ERRORS, given.batches)
+    written = text(results, sections, facts, threads, given.batches)
     print(written)
     if given.out:
         from picture import draw

@@ -129,7 +129,7 @@ class _Learner(Learner):
         loss = self._loss(self._model(x), y)
         loss.backward()
         self._optimizer.step()
-        return float(loss)
+        return float(loss.item())
 
     def weights(self) -> list[Floats]:
         return [np.array(tile.get_weights(), dtype=np.float32) for tile in self._tiles()]

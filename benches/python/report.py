@@ -26,6 +26,9 @@ class Row(Protocol):
     def target(self) -> float | None: ...
 
 
+STANDARD_ERRORS, NEAR = 5.0, 0.01
+
+
 @dataclass(frozen=True, kw_only=True)
 class Law:
     """A mean of both sides, their standard errors, and how many of these they are apart."""
@@ -35,6 +38,11 @@ class Law:
     peer: float
     errors: tuple[float, float]
     distance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both sides did the same work: a hundredth more or less explains no ratio."""
+        return self.distance <= STANDARD_ERRORS or abs(self.ours - self.peer) <= NEAR * abs(self.peer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +112,6 @@ def text(
     sections: Sequence[Section],
     facts: dict[str, str],
     threads: Sequence[int],
-    limit: float,
     batches: int,
 ) -> str:
     """The whole file; ``batches`` stand for an epoch."""
@@ -116,8 +123,8 @@ def text(
         lines += ["", section.after] if section.after else []
     if any(result.laws for result in results):
         lines += ["", "## Same work", ""]
-        lines += [f"Means over new tiles or networks on both sides; further apart than {limit:g} standard errors: "]
-        lines[-1] += "refused."
+        lines += [f"Means over new tiles or networks on both sides; further apart than {STANDARD_ERRORS:g} standard "]
+        lines[-1] += f"errors and {100 * NEAR:g} %: refused."
         rows = []
         for result in results:
             for law in result.laws:
