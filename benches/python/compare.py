@@ -4,8 +4,8 @@
 
 The peer runs in another interpreter (this script with ``--worker``) and answers JSON lines. Before a row is timed, both
 sides do it on several new tiles or networks; where the means of what they did are further apart than 5 standard errors
-and a hundredth, the row is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed; without ``--mnist`` the
-bundled digits, enlarged, stand for its images.
+and a hundredth, the row is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed; without
+``--mnist`` the bundled digits, enlarged, stand for its images.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ _SIZES = 784, 256, 128, 10
 def _epoch(algorithm: str, target: float, taught: bool) -> Course:
     network = Network(name=algorithm, sizes=_SIZES, algorithm=algorithm, device=_FCN, lr=0.05, taught=taught)
     return Course(
-        title=f"MNIST epoch, {algorithm}, {'once it learns' if taught else 'its begin'}",
+        title=f"MNIST epoch, {algorithm}, {'once it learns' if taught else 'at its start'}",
         networks=(network,),
         data="images",
         tail=0.5,

@@ -139,7 +139,7 @@ def _main(results: Sequence[Result], threads: Sequence[int], batches: int) -> li
     lines = [
         "Medians (lowest-highest) of the rounds; updates in ns per cell and sample, steps and products in ms per call, "
         f"training in s. An epoch of MNIST is {batches} of its {EPOCH} mini-batches of ten, in proportion: those at "
-        "its begin, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
+        "its start, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
         "Ratio: the better of the peer's over ours with the most threads.",
         "",
     ]
