@@ -2,7 +2,7 @@
 #   make demo    compare training algorithms on a non-ideal device (about a minute)
 #   make test    everything the gate runs
 #   make test-slow  the tests that sample large matrices, on all of them
-#   make bench   time the kernels (criterion, about three minutes); benches/python/compare.py compares with a peer
+#   make bench   time the kernels (criterion, two to three minutes); benches/python/compare.py compares with a peer
 #   make wheels  a wheel for this platform and CPython 3.11 or newer, and a source distribution, in dist/
 #   make smoke   install that wheel in an empty environment and use it there
 #   make clean   remove what the others made, except the demo's results

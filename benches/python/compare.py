@@ -1,18 +1,19 @@
 """Compares the speed of ohmgrad with that of IBM's aihwkit, same work on both sides, and writes RESULTS.md.
 
-    .venv/bin/python benches/python/compare.py --peer /path/to/python-with-aihwkit
+    .venv/bin/python benches/python/compare.py --peer /path/to/python-with-aihwkit --mnist data/mnist
 
 The peer runs in another interpreter (this script with ``--worker``) and answers JSON lines. Before a row is timed, both
-sides do it on several new tiles; where the means of what they did are further apart than 5 standard errors the row
-is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed.
+sides do it on several new tiles or networks; where the means of what they did are further apart than 5 standard errors
+and a hundredth, the row is refused. Then both sides take turns. Without ``--peer`` only ohmgrad is timed; without
+``--mnist`` the bundled digits, enlarged, stand for its images.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,62 +24,19 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from report import Law, Result, table
-from rows import ROWS, chosen, write_inputs
-from sides import Ours, Peer
+from courses import COURSES, sized, write
+from report import Law, Result, Row, text
+from rows import ROWS
+from scale import SECTIONS
+from workers import Asked, Local, Remote, work
 
 HERE = Path(__file__).resolve().parent
-STANDARD_ERRORS = 5.0
 PAUSE = 0.01
 """Seconds between turns, so that threads of the other side have gone to sleep."""
 
 
-class Local:
-    """Our side: in this process."""
-
-    def __init__(self, inputs: Path) -> None:
-        self._side = Ours(inputs)
-
-    def ask(self, what: str, *args: Any) -> Any:
-        return getattr(self._side, what)(*args)
-
-
-class Remote:
-    """The other side: a worker that reads ``[method, arguments...]`` from its stdin and answers on its stdout."""
-
-    def __init__(self, python: str, inputs: Path) -> None:
-        command = [python, str(HERE / "compare.py"), "--worker", str(inputs)]
-        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, what: str, *args: Any) -> Any:
-        assert self._worker.stdin is not None
-        assert self._worker.stdout is not None
-        self._worker.stdin.write(json.dumps([what, *args]) + "\n")
-        self._worker.stdin.flush()
-        answer = self._worker.stdout.readline()
-        if not answer:
-            raise SystemExit("the peer's worker ended; its last words are above")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        assert self._worker.stdin is not None
-        self._worker.stdin.close()
-        self._worker.wait()
-
-
-def work(inputs: Path) -> None:
-    """The worker's loop. What the library prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    side = Peer(inputs)
-    for line in sys.stdin:
-        what, *args = json.loads(line)
-        answers.write(json.dumps(getattr(side, what)(*args)) + "\n")
-        answers.flush()
-
-
-def laws(name: str, repeats: int, ours: Local, peer: Remote) -> list[Law]:
-    """The means of both sides over ``repeats`` new tiles, with their distance in standard errors."""
+def laws(name: str, repeats: int, ours: Asked, peer: Asked) -> list[Law]:
+    """The means of both sides over ``repeats`` new tiles or networks, with their distance in standard errors."""
     samples = [[side.ask("sample", name, seed) for seed in range(repeats)] for side in (ours, peer)]
     found = []
     for what in samples[0][0]:
@@ -93,17 +51,31 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values), stdev(values) / len(values) ** 0.5
 
 
-def timed(name: str, rounds: int, threads: Sequence[int], sides: dict[str, Any]) -> dict[tuple[str, int], list[float]]:
-    """Seconds per call of every side and number of threads, taken in turns."""
+def timed(
+    name: str, rounds: int, threads: Sequence[int], sides: dict[str, Asked], warm: bool
+) -> dict[tuple[str, int], list[float]]:
+    """Seconds of every side and number of threads, taken in turns; unless ``warm``, after a round that warms up."""
     times: dict[tuple[str, int], list[float]] = {(side, n): [] for n in threads for side in sides}
-    for number in range(rounds + 1):
+    for number in range(warm, rounds + 1):
         for side, n in times:
             time.sleep(PAUSE)
             seconds = sides[side].ask("time", name, n)
-            # The first round warms up.
             if number > 0:
                 times[side, n].append(seconds)
     return times
+
+
+def compared(name: str, given: argparse.Namespace, threads: Sequence[int], sides: dict[str, Asked]) -> Result:
+    """Laws and times of a row."""
+    long = name in COURSES
+    row: Row = sized(COURSES[name], given.batches) if long else ROWS[name]
+    repeats, rounds = (given.runs, given.long_rounds) if long else (given.repeats, given.rounds)
+    found = laws(name, repeats, sides["ours"], sides["peer"]) if "peer" in sides else []
+    same = all(law.holds for law in found)
+    times = timed(name, rounds, threads, sides, long) if same else {}
+    result = Result(row=row, name=name, laws=found, times=times)
+    print(f"{name}: {result.summary()}", file=sys.stderr, flush=True)
+    return result
 
 
 def machine() -> str:
@@ -132,60 +104,100 @@ def commit() -> str:
         return "unknown"
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--peer", metavar="PYTHON", help="an interpreter with aihwkit 1.1 and torch")
-    options.add_argument("--rows", help=f"some of {', '.join(ROWS)}, or the groups L and small; default all")
-    options.add_argument("--rounds", type=int, default=15, help="turns of each side per row, default 15")
-    options.add_argument("--repeats", type=int, default=12, help="new tiles on each side to compare what they do")
-    options.add_argument("--out", type=Path, help="file for the results; default: standard output only")
-    options.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.worker:
-        return work(given.worker)
-    if given.rounds < 1 or given.repeats < 8:
-        options.error("--rounds must be at least 1, --repeats at least 8")
+def chosen(pattern: str | None) -> list[str]:
+    """The names of rows and sections that a regular expression finds, all for None; ValueError if there are none."""
+    names = [*ROWS, *COURSES, *SECTIONS]
     try:
-        names = chosen(given.rows)
-    except ValueError as reason:
-        options.error(str(reason))
+        found = [name for name in names if re.search(pattern or "", name)]
+    except re.error as reason:
+        raise ValueError(f"--rows {pattern!r} is no regular expression: {reason}") from reason
+    if not found:
+        raise ValueError(f"--rows {pattern!r} finds none of {', '.join(names)}")
+    return found
 
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter with aihwkit 1.1 and torch")
+    parser.add_argument("--mnist", metavar="FOLDER", help="MNIST's IDX files")
+    names = ", ".join([*ROWS, *COURSES, *SECTIONS])
+    parser.add_argument("--rows", metavar="REGEX", help=f"found in some of {names}; default all")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each side per row, default 15")
+    parser.add_argument("--repeats", type=int, default=12, help="new tiles to compare what both sides do, default 12")
+    parser.add_argument("--long-rounds", type=int, default=3, help="turns of each side per training run, default 3")
+    parser.add_argument("--runs", type=int, default=8, help="networks to compare what both sides do, default 8")
+    parser.add_argument("--batches", type=int, default=200, help="mini-batches that stand for an epoch, default 200")
+    parser.add_argument("--out", type=Path, help="file for the results, and results.svg beside it; default: only shown")
+    parser.add_argument("--worker", nargs=2, metavar=("SIDE", "INPUTS"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    for option, least in (("rounds", 1), ("long_rounds", 1), ("repeats", 8), ("runs", 5), ("batches", 20)):
+        if (value := getattr(given, option)) < least:
+            parser.error(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
+    try:
+        given.names = chosen(given.rows)
+    except ValueError as reason:
+        parser.error(str(reason))
+    return given
+
+
+def main() -> None:
+    given = options()
+    if given.worker:
+        return work(given.worker[0], Path(given.worker[1]))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     threads = [1, 2] if cores() >= 2 else [1]
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
-        write_inputs(inputs, names)
-        sides: dict[str, Any] = {"ours": Local(inputs)}
+        images = write(inputs, given.names, given.mnist, given.batches)
+        sides: dict[str, Asked] = {"ours": Local(inputs)}
+        workers: list[Remote] = []
         if given.peer:
-            sides["peer"] = Remote(given.peer, inputs)
+            workers.append(Remote(given.peer, "peer", inputs))
+            sides["peer"] = workers[0]
         versions = {side: sides[side].ask("versions") for side in sides}
         results = []
-        for name in names:
-            found = laws(name, given.repeats, sides["ours"], sides["peer"]) if given.peer else []
-            same = all(law.distance <= STANDARD_ERRORS for law in found)
-            times = timed(name, given.rounds, threads, sides) if same else {}
-            results.append(Result(row=ROWS[name], name=name, laws=found, times=times))
-            print(f"{name}: {results[-1].summary()}", file=sys.stderr, flush=True)
-        if given.peer:
-            sides["peer"].close()
+        for name in given.names:
+            if name not in SECTIONS:
+                here = dict(sides)
+                if name in ROWS and ROWS[name].portable:
+                    workers.append(Remote(sys.executable, "ours", inputs, OHMGRAD_ISA="portable"))
+                    here["ours"] = workers[-1]
+                results.append(compared(name, given, threads, here))
+        pythons = {"ours": sys.executable} | ({"peer": given.peer} if given.peer else {})
+        rounds = min(given.rounds, 5)
+        sections = [SECTIONS[name](sides, pythons, threads, rounds) for name in given.names if name in SECTIONS]
+        for worker in workers:
+            worker.close()
 
-    command = ["python", "benches/python/compare.py", *(["--peer", "PYTHON"] if given.peer else [])]
-    command += [f"--rows {given.rows}"] if given.rows else []
+    command = ["python benches/python/compare.py"]
+    command += [f"--{option} {value}" for option, value in _said(given)]
     facts = {
         "machine": machine(),
         "load before": f"{load:.2f}",
         "versions": "; ".join(f"{n} {v}" for side in versions.values() for n, v in side.items()),
         "python": platform.python_version(),
         "commit": commit(),
+        "images": images,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": f"`{' '.join(command)} --rounds {given.rounds} --repeats {given.repeats}`, "
-        f"{time.perf_counter() - started:.0f} s",
+        "command": f"`{' '.join(command)}`, {time.perf_counter() - started:.0f} s",
     }
-    text = table(results, facts, threads, STANDARD_ERRORS)
-    print(text)
+    written = text(results, sections, facts, threads, given.batches)
+    print(written)
     if given.out:
-        given.out.write_text(text)
+        from picture import draw
+
+        given.out.write_text(written)
+        draw(given.out.parent / "results.svg", results, sections)
+
+
+def _said(given: argparse.Namespace) -> list[tuple[str, Any]]:
+    """The options that decide about the numbers; whose folders they are is nobody's business."""
+    said: list[tuple[str, Any]] = [("peer", "PYTHON")] if given.peer else []
+    said += [("mnist", "FOLDER")] if given.mnist else []
+    said += [("rows", repr(given.rows))] if given.rows else []
+    said += [("rounds", given.rounds), ("repeats", given.repeats)]
+    return [*said, ("long-rounds", given.long_rounds), ("runs", given.runs), ("batches", given.batches)]
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class Verbs:
         tile.write("slow", "fast", rate=lr, lines=(0,))
 
 
-ROWS = {
+ROWS: dict[str, Any] = {
     "built in": og.TikiTaka(fast_lr=RATE),
     "the same plan by hand": OwnTikiTaka(),
     "low-pass between (example)": LowPass(),

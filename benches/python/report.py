@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from typing import Protocol
 
-from rows import Row
+from courses import EPOCH
+
+Times = dict[tuple[str, int], list[float]]
+"""Seconds by side and number of threads."""
+
+
+class Row(Protocol):
+    """What the table needs of a row; ``scale``: units per second."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def target(self) -> float | None: ...
+
+
+STANDARD_ERRORS, NEAR = 5.0, 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +39,11 @@ class Law:
     errors: tuple[float, float]
     distance: float
 
+    @property
+    def holds(self) -> bool:
+        """Whether both sides did the same work: a hundredth more or less explains no ratio."""
+        return self.distance <= STANDARD_ERRORS or abs(self.ours - self.peer) <= NEAR * abs(self.peer)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -27,20 +52,15 @@ class Result:
     row: Row
     name: str
     laws: list[Law]
-    times: dict[tuple[str, int], list[float]]
+    times: Times
 
     def best(self, side: str) -> int | None:
         """The number of threads with the smaller median."""
-        ran = {n: median(times) for (who, n), times in self.times.items() if who == side}
-        return min(ran, key=lambda n: ran[n]) if ran else None
+        return best(self.times, side)
 
     def shown(self, side: str, threads: int) -> str:
         """Median (lowest - highest), in the row's unit."""
-        row, times = self.row, self.times.get((side, threads))
-        if not times:
-            return "-"
-        scale = 1e9 / (row.d_out * row.d_in * row.batch) if row.per_cell else 1e3
-        return "{:.3g} ({:.3g}-{:.3g})".format(*(scale * t for t in (median(times), min(times), max(times))))
+        return spread(self.times.get((side, threads), []), self.row.scale)
 
     def ratio(self) -> float | None:
         """Best of the peer over ours with the most threads, by medians."""
@@ -54,37 +74,84 @@ class Result:
         return f"{apart}, {'refused' if not self.times else f'{ratio:.1f}x' if ratio else 'timed'}"
 
 
-def table(results: Sequence[Result], facts: dict[str, str], threads: Sequence[int], limit: float) -> str:
-    """The whole file."""
-    compared = any(result.laws for result in results)
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table of its own, and the points of a picture if it has one: ``{line: [(x, y), ...]}``."""
+
+    title: str
+    text: str
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    after: str = ""
+    axes: tuple[str, str] = ("", "")
+    logarithmic: bool = False
+    points: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+def best(times: Times, side: str) -> int | None:
+    """The number of threads with the smallest median."""
+    ran = {n: median(seconds) for (who, n), seconds in times.items() if who == side and seconds}
+    return min(ran, key=lambda n: ran[n]) if ran else None
+
+
+def spread(seconds: Sequence[float], scale: float) -> str:
+    """Median (lowest-highest)."""
+    if not seconds:
+        return "-"
+    return "{:.3g} ({:.3g}-{:.3g})".format(*(scale * t for t in (median(seconds), min(seconds), max(seconds))))
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; short ones are filled up."""
+    rows = [[*line, *["-"] * (len(head) - len(line))] for line in lines]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def text(
+    results: Sequence[Result],
+    sections: Sequence[Section],
+    facts: dict[str, str],
+    threads: Sequence[int],
+    batches: int,
+) -> str:
+    """The whole file; ``batches`` stand for an epoch."""
     lines = ["# Speed", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += [
-        "Medians (lowest-highest) of the rounds; updates in ns per cell and sample, all else in ms per call. "
-        "1T, 2T: threads. Ratio: the better of the peer's over ours with the most threads.",
+    if results:
+        lines += _main(results, threads, batches)
+    for section in sections:
+        lines += ["", f"## {section.title}", "", section.text, "", *markdown(section.head, section.lines)]
+        lines += ["", section.after] if section.after else []
+    if any(result.laws for result in results):
+        lines += ["", "## Same work", ""]
+        lines += [f"Means over new tiles or networks on both sides; further apart than {STANDARD_ERRORS:g} standard "]
+        lines[-1] += f"errors and {100 * NEAR:g} %: refused."
+        rows = []
+        for result in results:
+            for law in result.laws:
+                sides = [f"{v:.5g} ± {e:.1g}" for v, e in zip((law.ours, law.peer), law.errors, strict=True)]
+                rows.append([result.name, law.what, *sides, f"{law.distance:.1f}"])
+        lines += ["", *markdown(["row", "quantity", "ours", "peer", "standard errors apart"], rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _main(results: Sequence[Result], threads: Sequence[int], batches: int) -> list[str]:
+    compared = any(result.laws for result in results)
+    lines = [
+        "Medians (lowest-highest) of the rounds; updates in ns per cell and sample, steps and products in ms per call, "
+        f"training in s. An epoch of MNIST is {batches} of its {EPOCH} mini-batches of ten, in proportion: those at "
+        "its start, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
+        "Ratio: the better of the peer's over ours with the most threads.",
         "",
     ]
     head = ["row", "unit", *(["peer", "peer's threads"] if compared else []), *(f"ours {n}T" for n in threads)]
     head += [f"1T / {threads[-1]}T"] if len(threads) > 1 else []
     head += ["ratio", "target", "to go"] if compared else []
-    lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    for result in results:
-        cells = _cells(result, threads, compared)
-        lines.append("| " + " | ".join(cells + ["-"] * (len(head) - len(cells))) + " |")
-    if compared:
-        lines += ["", "Not compared: the peer's exponential step, for which ohmgrad has no device of the same law."]
-        lines += ["", "## Same work", ""]
-        lines += [f"Means over new tiles on both sides; further apart than {limit:g} standard errors: refused.", ""]
-        lines += ["| row | quantity | ours | peer | standard errors apart |", "|" + " --- |" * 5]
-        for result in results:
-            for law in result.laws:
-                sides = (f"{v:.5g} ± {e:.1g}" for v, e in zip((law.ours, law.peer), law.errors, strict=True))
-                lines.append(f"| {result.name} | {law.what} | {' | '.join(sides)} | {law.distance:.1f} |")
-    return "\n".join(lines) + "\n"
+    return [*lines, *markdown(head, [_cells(result, threads, compared) for result in results])]
 
 
 def _cells(result: Result, threads: Sequence[int], compared: bool) -> list[str]:
     row = result.row
-    cells = [row.title, "ns" if row.per_cell else "ms"]
+    cells = [row.title, row.unit]
     if not result.times:
         return [*cells, "refused: not the same work"]
     best = result.best("peer")

@@ -1,17 +1,17 @@
-"""Both sides of the comparison behind one interface. A side imports what it measures when it is made, not before."""
+"""What both sides of the comparison do: the same work behind one interface, sampled and timed."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from courses import COURSES, Course, Layers, Network, initial
 from numpy.typing import NDArray
-from rows import LR, ROWS, Row
-
-Floats = NDArray[np.float32]
+from rows import EVERY, SOFT, SPREADS, Floats, Row, inputs, weights
 
 _SINGLE = 8
 """So many vectors are also updated one by one, where the pulses of a cell all have one sign."""
@@ -27,6 +27,10 @@ class Tile(ABC):
     def weights(self) -> Floats: ...
 
     @abstractmethod
+    def fast(self) -> Floats:
+        """The fast array of Tiki-Taka."""
+
+    @abstractmethod
     def update(self, x: Any, d: Any) -> None: ...
 
     @abstractmethod
@@ -36,11 +40,27 @@ class Tile(ABC):
     def backward(self, d: Any) -> Any: ...
 
 
+class Learner(ABC):
+    """A network in training."""
+
+    @abstractmethod
+    def step(self, x: Any, y: Any) -> float:
+        """One mini-batch; its loss."""
+
+    @abstractmethod
+    def weights(self) -> list[Floats]:
+        """Of every layer."""
+
+    @abstractmethod
+    def fast(self) -> list[Floats]:
+        """The fast array of every layer, if it has one."""
+
+
 class Side(ABC):
     """One library: it samples what its rows do, for the comparison of laws, and times them."""
 
-    def __init__(self, inputs: Path) -> None:
-        self._inputs = dict(np.load(inputs))
+    def __init__(self, path: Path) -> None:
+        self._inputs = dict(np.load(path))
         self._timed: tuple[str, Tile] | None = None
 
     @abstractmethod
@@ -56,16 +76,50 @@ class Side(ABC):
         """A new tile."""
 
     @abstractmethod
-    def native(self, values: Floats) -> Any:
+    def learner(self, network: Network, seed: int, start: Layers) -> Learner:
+        """A new network with these weights."""
+
+    @abstractmethod
+    def native(self, values: NDArray[Any]) -> Any:
         """An array as the library likes it."""
 
     def sample(self, name: str, seed: int) -> dict[str, float]:
-        """What one new tile did in each op of a row, in a few numbers whose means both sides must share."""
-        row = ROWS[name]
-        x, d, w = (self._inputs[f"{name}.{part}"] for part in "xdw")
-        tile = self.tile(row, seed)
+        """What new tiles or networks did in a row, in a few numbers whose means both sides must share."""
+        seen = self._learn(COURSES[name], seed) if name in COURSES else self._work(EVERY[name], *self._xd(name), seed)
+        return {what: float(value) for what, value in seen.items()}
+
+    def time(self, name: str, threads: int) -> float:
+        """Seconds per call or per course, from the same weights each time."""
+        self.threads(threads)
+        return self._time_course(COURSES[name]) if name in COURSES else self._time_tile(name, EVERY[name])
+
+    def memory(self, kind: str, n: int) -> float:
+        """Bytes per cell and array by which this process grows with a tile ``n x n`` that is used; run it only once."""
+        row = Row(title=kind, d_out=n, d_in=n, batch=1, device=SOFT | (SPREADS if kind == "spreads" else {}))
+        if kind == "two arrays":
+            row = Row(title=kind, d_out=n, d_in=n, batch=1, device=SOFT, tiki_taka=True)
+        # Libraries, threads and pools are there before.
+        small = Row(title="first", d_out=8, d_in=8, batch=1, device=row.device, tiki_taka=row.tiki_taka)
+        w, before = weights(row), 0
+        for one in (small, row):
+            x, d = map(self.native, inputs(one))
+            before = _resident()
+            tile = self.tile(one, 0)
+            tile.set(w[: one.d_out, : one.d_in])
+            tile.update(x, d)
+            tile.forward(x)
+        return (_resident() - before) / (n * n * (2 if row.tiki_taka else 1))
+
+    def _xd(self, name: str) -> tuple[Floats, Floats]:
+        stored = f"{name}.x" in self._inputs
+        return (self._inputs[f"{name}.x"], self._inputs[f"{name}.d"]) if stored else inputs(EVERY[name])
+
+    def _work(self, row: Row, x: Floats, d: Floats, seed: int) -> dict[str, Any]:
+        tile, w = self.tile(row, seed), weights(row)
         seen: dict[str, Any] = {}
-        if "update" in row.ops:
+        if row.tiki_taka:
+            seen |= self._transfer(tile, row, x, d, w)
+        elif "update" in row.ops:
             seen |= self._update(tile, row, x, d, w)
         for op, v, matrix in (("forward", x, w), ("backward", d, w.T)):
             if op in row.ops:
@@ -78,41 +132,91 @@ class Side(ABC):
                     f"{op}: mean error": error.mean(),
                     f"{op}: mean square of the error": (error**2).mean(),
                 }
-        return {what: float(value) for what, value in seen.items()}
+        return seen
 
-    def _update(self, tile: Tile, row: Row, x: Floats, d: Floats, w: Floats) -> dict[str, float]:
+    def _update(self, tile: Tile, row: Row, x: Floats, d: Floats, w: Floats) -> dict[str, Any]:
         def change(x: Floats, d: Floats) -> NDArray[np.float64]:
             tile.set(w)
             before = tile.weights().astype(np.float64)
-            tile.update(self.native(x), self.native(d))
+            given = self.native(x), self.native(d)
+            for _ in range(row.sampled):
+                tile.update(*given)
             return tile.weights() - before
 
         moved = change(x, d)
         singles = [np.abs(change(x[i : i + 1], d[i : i + 1])).mean() for i in range(min(_SINGLE, len(x)))]
         return {
-            "slope of the change on -lr d x": _slope(moved, -LR * (d.T.astype(np.float64) @ x)),
+            "slope of the change on -lr d x": _slope(moved, -row.lr * row.sampled * (d.T.astype(np.float64) @ x)),
             "slope of the change on w": _slope(moved, w.astype(np.float64)),
             "mean change": moved.mean(),
             "mean square of the change": (moved**2).mean(),
             # With constant steps: coincidences per cell and sample.
-            "size of the change by one vector, in steps": np.mean(singles) / row.device["dw_min"],
+            "size of the change by one vector, in steps": np.mean(singles) / (row.sampled * row.device["dw_min"]),
         }
 
-    def time(self, name: str, threads: int) -> float:
-        """Seconds per call, from the same weights each time."""
-        row = ROWS[name]
-        x, d, w = (self._inputs[f"{name}.{part}"] for part in "xdw")
+    def _transfer(self, tile: Tile, row: Row, x: Floats, d: Floats, w: Floats) -> dict[str, Any]:
+        """What happened to both arrays after many mini-batches."""
+        tile.set(w)
+        given, before = (self.native(x), self.native(d)), tile.weights().astype(np.float64)
+        for _ in range(row.sampled):
+            tile.update(*given)
+        moved, fast = tile.weights() - before, tile.fast().astype(np.float64)
+        return {
+            "fast: slope on -d x": _slope(fast, -(d.T.astype(np.float64) @ x)),
+            "fast: mean square": (fast**2).mean(),
+            "slow: slope of the change on fast": _slope(moved, fast),
+            "slow: mean change": moved.mean(),
+            "slow: mean square of the change": (moved**2).mean(),
+        }
+
+    def _learn(self, course: Course, seed: int) -> dict[str, Any]:
+        batches = self._batches(course)
+        seen: dict[str, Any] = {}
+        for network in course.networks:
+            learner = self.learner(network, seed, initial(network, self._inputs))
+            before = learner.weights()
+            losses = [learner.step(x, y) for x, y in batches]
+            n = round(len(losses) * course.tail)
+            late = float(np.mean(losses[-n:]))
+            if network.classes:
+                seen[f"loss of the first {len(losses) - n}"] = np.mean(losses[:-n])
+                seen[f"loss of the last {n} of {len(losses)}"] = late
+                for i, (old, new) in enumerate(zip(before, learner.weights(), strict=True)):
+                    seen[f"layer {i}: mean square of the change"] = np.square(new.astype(np.float64) - old).mean()
+                for i, fast in enumerate(learner.fast()):
+                    seen[f"layer {i}: mean square of the fast array"] = np.square(fast, dtype=np.float64).mean()
+            else:
+                seen[f"{network.name}: log10 of the last losses"] = np.log10(late)
+        return seen
+
+    def _batches(self, course: Course) -> list[tuple[Any, Any]]:
+        xs, ys = (self._inputs[f"{course.data}.{part}"] for part in "xy")
+        return [(self.native(x), self.native(y)) for x, y in zip(xs, ys, strict=True)] * course.repeated
+
+    def _time_course(self, course: Course) -> float:
+        batches = self._batches(course)
+        learners = [self.learner(network, 0, initial(network, self._inputs)) for network in course.networks]
+        start = time.perf_counter()
+        for learner in learners:
+            for x, y in batches:
+                learner.step(x, y)
+        return time.perf_counter() - start
+
+    def _time_tile(self, name: str, row: Row) -> float:
         if self._timed is None or self._timed[0] != name:
+            self._timed = None
             self._timed = name, self.tile(row, 0)
         tile = self._timed[1]
-        self.threads(threads)
-        x, d = self.native(x), self.native(d)
-        calls = {"update": lambda: tile.update(x, d), "forward": lambda: tile.forward(x)}
-        calls["backward"] = lambda: tile.backward(d)
+        x, d = map(self.native, self._xd(name))
+        calls: dict[str, Callable[[], Any]] = {
+            "update": lambda: tile.update(x, d),
+            "forward": lambda: tile.forward(x),
+            "backward": lambda: tile.backward(d),
+        }
         ops = [calls[op] for op in row.ops]
         # Threads are made on first use.
         tile.forward(x)
-        tile.set(w)
+        tile.set(weights(row))
         start = time.perf_counter()
         for _ in range(row.calls):
             for op in ops:
@@ -124,115 +228,11 @@ def _slope(values: NDArray[Any], on: NDArray[np.float64]) -> float:
     return float((values * on).sum() / (on * on).sum())
 
 
-class Ours(Side):
-    """ohmgrad, through its public interface."""
+def _resident() -> int:
+    """Bytes of this process in memory; where the system does not say, the most it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except OSError:
+        import resource
 
-    def __init__(self, inputs: Path) -> None:
-        import ohmgrad
-
-        super().__init__(inputs)
-        self._library = ohmgrad
-
-    def versions(self) -> dict[str, str]:
-        from ohmgrad import _core
-
-        info = _core.info()
-        return {"ohmgrad": f"{info['version']} ({info['isa']})", "numpy": np.__version__}
-
-    def threads(self, n: int) -> None:
-        if self._library.threads() != n:
-            self._library.threads(n)
-
-    def native(self, values: Floats) -> Floats:
-        return np.ascontiguousarray(values)
-
-    def tile(self, row: Row, seed: int) -> Tile:
-        og, fields = self._library, dict(row.device)
-        device = getattr(og.devices, fields.pop("model"))(**fields)
-        return _OurTile(og.Tile(row.d_out, row.d_in, device=device, io=og.IO.kit(), seed=seed))
-
-
-class _OurTile(Tile):
-    def __init__(self, tile: Any) -> None:
-        self._tile = tile
-
-    def set(self, w: Floats) -> None:
-        self._tile.set_weights(w)
-
-    def weights(self) -> Floats:
-        weights: Floats = self._tile.weights
-        return weights
-
-    def update(self, x: Any, d: Any) -> None:
-        self._tile.update(x, d, LR)
-
-    def forward(self, x: Any) -> Any:
-        return self._tile.forward(x)
-
-    def backward(self, d: Any) -> Any:
-        return self._tile.backward(d)
-
-
-class Peer(Side):
-    """aihwkit on the CPU: the compiled tile itself, without the layers around it."""
-
-    def __init__(self, inputs: Path) -> None:
-        import torch
-
-        super().__init__(inputs)
-        self._torch = torch
-
-    def versions(self) -> dict[str, str]:
-        from importlib.metadata import version
-
-        return {name: version(name) for name in ("aihwkit", "torch", "numpy")}
-
-    def threads(self, n: int) -> None:
-        self._torch.set_num_threads(n)
-
-    def native(self, values: Floats) -> Any:
-        return self._torch.from_numpy(np.ascontiguousarray(values))
-
-    def tile(self, row: Row, seed: int) -> Tile:
-        from aihwkit.simulator.configs import SingleRPUConfig, devices
-        from aihwkit.simulator.parameters import IOParameters, UpdateParameters
-        from aihwkit.simulator.tiles.analog import AnalogTile
-
-        fields: dict[str, Any] = dict.fromkeys(("dw_min_dtod", "up_down_dtod", "w_max_dtod", "w_min_dtod"), 0.0)
-        fields |= {"w_max": 1.0, "w_min": -1.0, "construction_seed": seed + 1} | row.device
-        model = fields.pop("model")
-        if model == "Tabulated":
-            # Its nodes are equally spaced over the range.
-            del fields["w"]
-            fields |= {"piecewise_up": fields.pop("q_up"), "piecewise_down": fields.pop("q_down")}
-        names = {"Tabulated": "PiecewiseStepDevice"}
-        device = getattr(devices, names.get(model, f"{model}Device"))(**fields)
-        config = SingleRPUConfig(
-            device=device,
-            forward=IOParameters(),
-            backward=IOParameters(),
-            update=UpdateParameters(desired_bl=31, update_management=True, update_bl_management=True),
-        )
-        tile = AnalogTile(row.d_out, row.d_in, config).tile
-        tile.set_learning_rate(LR)
-        return _PeerTile(tile, self.native)
-
-
-class _PeerTile(Tile):
-    def __init__(self, tile: Any, native: Any) -> None:
-        self._tile, self._native = tile, native
-
-    def set(self, w: Floats) -> None:
-        self._tile.set_weights(self._native(w))
-
-    def weights(self) -> Floats:
-        return np.array(self._tile.get_weights(), dtype=np.float32)
-
-    def update(self, x: Any, d: Any) -> None:
-        self._tile.update(x, d, False)
-
-    def forward(self, x: Any) -> Any:
-        return self._tile.forward(x)
-
-    def backward(self, d: Any) -> Any:
-        return self._tile.backward(d)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
