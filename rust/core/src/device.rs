@@ -69,10 +69,9 @@ pub trait Model: Send + Sync {
     /// The response `q_up` (mask all ones) or `q_down` (mask zero) at the stored value `v`, apart from the cell's step.
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R;
 
-    /// The stored value after one pulse, before it is clipped; `z` is a fresh normal number.
+    /// The stored value after one pulse, before it is clipped; `q` is the response there, `z` a fresh normal number.
     #[inline(always)]
-    fn moved(&self, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, z: f32) -> f32 {
-        let q = self.response(cell, v, up);
+    fn moved(&self, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, q: f32, z: f32) -> f32 {
         let size = select(up, cell.dw_up, -cell.dw_down);
         v + size * (q + (noise.sigma * z) * select(noise.relative, q, 1.0))
     }
@@ -118,7 +117,13 @@ pub struct Noise {
 /// One pulse.
 #[inline(always)]
 pub(crate) fn step<M: Model>(model: &M, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, z: f32) -> f32 {
-    clip(model.moved(cell, noise, v, up, z), cell.w_min, cell.w_max)
+    pulsed(model, cell, noise, v, up, model.response(cell, v, up), z)
+}
+
+/// One pulse where the response is `q`.
+#[inline(always)]
+pub(crate) fn pulsed<M: Model>(model: &M, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, q: f32, z: f32) -> f32 {
+    clip(model.moved(cell, noise, v, up, q, z), cell.w_min, cell.w_max)
 }
 
 /// The mathematical update `v + dw q(v)` of an increment given in one go (W25 "Analog Update"), clipped.

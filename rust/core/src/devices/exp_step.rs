@@ -63,8 +63,7 @@ impl Model for ExpStep {
     }
 
     #[inline(always)]
-    fn moved(&self, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, z: f32) -> f32 {
-        let q = self.response(cell, v, up);
+    fn moved(&self, cell: &Cell<f32>, noise: Noise, v: f32, up: u32, q: f32, z: f32) -> f32 {
         let size = select(up, cell.dw_up, -cell.dw_down);
         let m = (size * select(noise.relative, q, 1.0)).abs();
         v + (size * q + (noise.sigma * z) * ((m + self.noise_add) + self.noise_slope * v.abs()))

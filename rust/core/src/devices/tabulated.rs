@@ -45,32 +45,33 @@ impl Tabulated {
 /// Two tables on one grid, and the search in it.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// Positions of the nodes, 0 to 1 (as `f32` has them), and on each interval the lines `a + b position`, up and down.
-    at: Vec<f64>,
+    /// Where each interval ends, in positions from 0 to 1; the last one never does.
+    ends: Vec<f32>,
+    /// The lines `[a, b]` of each interval, `a + b position`, down and up.
+    lines: Vec<[[f64; 2]; 2]>,
     /// The interval in which each of equally many parts of the range begins: where the search starts.
     starts: Vec<u32>,
-    up: Vec<(f64, f64)>,
-    down: Vec<(f64, f64)>,
+    /// The most intervals that end in a part.
+    most: usize,
 }
 
 impl Table {
     /// Tables up and down at positions `at`, at least two, from 0 to 1.
     pub(super) fn new(at: &[f64], q: &[Vec<f64>; 2]) -> Self {
         let n = at.len();
-        let lines = |q: &[f64]| -> Vec<(f64, f64)> {
-            (0..n - 1)
-                .map(|i| {
-                    let b = (q[i + 1] - q[i]) / (at[i + 1] - at[i]);
-                    (q[i] - b * at[i], b)
-                })
-                .collect()
+        let line = |q: &[f64], i: usize| {
+            let b = (q[i + 1] - q[i]) / (at[i + 1] - at[i]);
+            [q[i] - b * at[i], b]
         };
-        let (up, down) = (lines(&q[0]), lines(&q[1]));
-        let at: Vec<f64> = at.iter().map(|v| f64::from(*v as f32)).collect();
+        let lines = (0..n - 1).map(|i| [line(&q[1], i), line(&q[0], i)]).collect();
+        let mut ends: Vec<f32> = at[1..n - 1].iter().map(|v| *v as f32).collect();
         // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
         let parts = 4 * n.next_power_of_two();
-        let starts = (0..parts).map(|k| (at[1..n - 1].partition_point(|v| *v <= k as f64 / parts as f64)) as u32).collect();
-        Self { at, starts, up, down }
+        let start = |k: usize| ends.partition_point(|end| f64::from(*end) <= k as f64 / parts as f64);
+        let most = (0..parts).map(|k| start(k + 1) - start(k)).max().unwrap_or(0);
+        let starts = (0..parts).map(|k| start(k) as u32).collect();
+        ends.push(f32::INFINITY);
+        Self { ends, lines, starts, most }
     }
 
     /// What [`Table::response`] needs of a cell, as [`Model::prepare`] gives it.
@@ -89,13 +90,12 @@ impl Table {
     #[inline(always)]
     pub(super) fn look_up<R: Real>(&self, position: R, up: u32) -> R {
         // The last interval that starts at or before the position.
-        let at = position.f64();
-        let part = ((at * self.starts.len() as f64) as usize).min(self.starts.len() - 1);
-        let mut interval = self.starts[part] as usize;
-        while interval + 1 < self.up.len() && self.at[interval + 1] <= at {
-            interval += 1;
+        let part = (position * R::lit(self.starts.len() as f64)).f64() as usize;
+        let mut interval = self.starts[part.min(self.starts.len() - 1)] as usize;
+        for _ in 0..self.most {
+            interval += usize::from(R::lit(f64::from(self.ends[interval])) <= position);
         }
-        let (a, b) = if up != 0 { self.up[interval] } else { self.down[interval] };
+        let [a, b] = self.lines[interval][usize::from(up != 0)];
         R::lit(a) + R::lit(b) * position
     }
 }

@@ -8,7 +8,7 @@
 use super::notes::{Notes, Places, Seen, Stop};
 use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
 use super::update::{Count, Lines, Tally, on_lines};
-use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, step};
+use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, pulsed, step};
 use crate::pool::Machine;
 use crate::rng::{Key, STEP_I, STEP_N, normals};
 use crate::simd::{GROUPS, Group, Kernel, LANES, WIDTH};
@@ -490,10 +490,14 @@ impl Pack {
         }
         for (place, z) in [(1, &even), (2, &odd)] {
             for (group, z) in z.iter().enumerate().take(groups) {
+                let (cell, v, mut q) = (&self.cell[group], self.v[group], [0.0; WIDTH]);
+                let up = self.signs[group].map(|signs| if signs & place != 0 { u32::MAX } else { 0 });
+                // A loop of its own: the other is in vector code even where the response is not.
                 for lane in 0..WIDTH {
-                    let up = if self.signs[group][lane] & place != 0 { u32::MAX } else { 0 };
-                    let v = self.v[group][lane];
-                    let next = step(model, &self.cell[group].lane(lane), noise, v, up, z[lane]);
+                    q[lane] = model.response(&cell.lane(lane), v[lane], up[lane]);
+                }
+                for (lane, z) in z.iter().enumerate() {
+                    let (v, next) = (v[lane], pulsed(model, &cell.lane(lane), noise, v[lane], up[lane], q[lane], *z));
                     self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
                 }
             }

@@ -145,7 +145,9 @@ impl Trains {
                 if self.any[at * self.entries() + entry] != 0 {
                     let block = &self.block(self.first + at)[entry];
                     let first = (self.first + at) * LANES;
-                    list.extend(block.iter().enumerate().filter(|(_, word)| **word != 0).map(|(lane, word)| ((first + lane) as u32, *word)));
+                    list.extend(
+                        block.iter().enumerate().filter(|(_, word)| **word != 0).map(|(lane, word)| ((first + lane) as u32, *word)),
+                    );
                 }
             }
             begin.push(list.len());
