@@ -53,6 +53,9 @@ pub struct Cell<R> {
 
 /// What one file in `devices/` says.
 pub trait Model: Send + Sync {
+    /// Whether the response looks something up, which vector code cannot.
+    const LOOKS_UP: bool = false;
+
     /// Names of the model's own per-cell parameters, at most two.
     fn own(&self) -> &'static [&'static str] {
         &[]

@@ -14,6 +14,20 @@ pub struct Pool {
     share: AtomicUsize,
     cut_everywhere: AtomicBool,
     rows: Vec<AtomicU64>,
+    work: [AtomicU64; 4],
+}
+
+/// What pulsed updates were made of. It depends on the work alone, not on threads, chunks or instruction sets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Bit planes of trains that were drawn, for 32 lines each.
+    pub planes: u64,
+    /// Words of a block of columns, or of a column where few of them fire, that were compared with that of a row.
+    pub words: u64,
+    /// Lanes that were stepped, a pulse each at most.
+    pub lanes: u64,
+    /// Pulses.
+    pub pulses: u64,
 }
 
 /// What kernels run on: an instruction set and the worker threads.
@@ -44,6 +58,7 @@ impl Pool {
             share: AtomicUsize::new(0),
             cut_everywhere: AtomicBool::new(false),
             rows: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            work: Default::default(),
         })
     }
 
@@ -55,6 +70,19 @@ impl Pool {
     /// Rows of crossbars that each worker has updated so far.
     pub fn rows_by_worker(&self) -> Vec<u64> {
         self.rows.iter().map(|n| n.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The work of all updates by trains so far.
+    pub fn work(&self) -> Work {
+        let [planes, words, lanes, pulses] = self.work.each_ref().map(|n| n.load(Ordering::Relaxed));
+        Work { planes, words, lanes, pulses }
+    }
+
+    pub(crate) fn count(&self, work: Work) {
+        let Work { planes, words, lanes, pulses } = work;
+        for (sum, n) in self.work.iter().zip([planes, words, lanes, pulses]) {
+            sum.fetch_add(n, Ordering::Relaxed);
+        }
     }
 
     /// Calls with less work than this (in cell visits) stay on the caller's thread.

@@ -36,6 +36,8 @@ impl PiecewiseStep {
 }
 
 impl Model for PiecewiseStep {
+    const LOOKS_UP: bool = true;
+
     #[inline(always)]
     fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
         Table::prepare(common)

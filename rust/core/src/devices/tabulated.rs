@@ -101,6 +101,8 @@ impl Table {
 }
 
 impl Model for Tabulated {
+    const LOOKS_UP: bool = true;
+
     #[inline(always)]
     fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
         Table::prepare(common)

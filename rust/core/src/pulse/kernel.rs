@@ -9,7 +9,7 @@ use super::notes::{Notes, Places, Seen, Stop};
 use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
 use super::update::{Count, Lines, Tally, on_lines};
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, pulsed, step};
-use crate::pool::Machine;
+use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, normals};
 use crate::simd::{GROUPS, Group, Kernel, LANES, WIDTH};
 use crate::tile::crossbar::Crossbar;
@@ -51,7 +51,7 @@ pub(crate) fn pulse(
             let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
             let work = lines.len() * columns * what.x.entries();
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
-                let part = Rows { model, noise, cells, lines, columns, what, places };
+                let part = Rows { model, noise, cells, lines, columns, what, places, pool: machine.pool };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
             });
         }
@@ -68,6 +68,7 @@ struct Rows<'a, M> {
     columns: usize,
     what: Coincidences<'a>,
     places: &'a Places,
+    pool: &'a Pool,
 }
 
 struct Noisy<'a, M>(Rows<'a, M>);
@@ -90,7 +91,7 @@ impl<M: Model> Kernel for Quiet<'_, M> {
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
     fn run<const NOISE: bool>(self) {
-        let Rows { model, noise, cells, lines, columns, what, places } = self;
+        let Rows { model, noise, cells, lines, columns, what, places, pool } = self;
         let Lines { first, values, mut n, mut counts, seen } = lines;
         let blocks = columns.div_ceil(LANES);
         let mut worker = Worker {
@@ -103,6 +104,7 @@ impl<M: Model> Rows<'_, M> {
             by_turns: vec![0; TURNS * blocks * LANES],
             order: Vec::with_capacity(2 * columns),
             pack: Pack::new(),
+            work: Work::default(),
         };
         if worker.uniform {
             worker.pack.cell = [load(model, cells, 0..1); GROUPS];
@@ -156,6 +158,7 @@ impl<M: Model> Rows<'_, M> {
                 }
             }
         }
+        pool.count(worker.work);
     }
 }
 
@@ -175,6 +178,7 @@ struct Worker<'a, M> {
     /// The columns whose pulses are popped next.
     order: Vec<u32>,
     pack: Pack,
+    work: Work,
 }
 
 /// One more than the turns that a full queue can need.
@@ -232,8 +236,11 @@ impl<M: Model> Worker<'_, M> {
             while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
                 self.note::<NOISE>(row, block, stop, seen);
             }
-            if any[entry] & d & SLOT_BITS != 0 && !fits(&mut self.signs[block], &mut self.free[block], &x[entry], d) {
-                return at;
+            if any[entry] & d & SLOT_BITS != 0 {
+                self.work.words += 1;
+                if !fits(&mut self.signs[block], &mut self.free[block], &x[entry], d) {
+                    return at;
+                }
             }
         }
         stops.for_each(|stop| self.note::<NOISE>(row, block, stop, seen));
@@ -250,6 +257,7 @@ impl<M: Model> Worker<'_, M> {
                 self.pop_and_note::<NOISE>(row, stop, seen);
             }
             let mut rest = fired.of(entry);
+            self.work.words += rest.len() as u64;
             loop {
                 rest = few_fit(self.signs.as_flattened_mut(), self.free.as_flattened_mut(), &mut self.order, rest, d);
                 if rest.is_empty() {
@@ -360,10 +368,13 @@ impl<M: Model> Worker<'_, M> {
                     *cell = load(self.model, self.cells, columns.iter().map(|column| row.first + *column as usize));
                 }
             }
-            for _ in 0..(u32::BITS - all.leading_zeros()).div_ceil(2) {
+            let turns = (u32::BITS - all.leading_zeros()).div_ceil(2);
+            self.work.lanes += (2 * turns as usize * groups * WIDTH) as u64;
+            for _ in 0..turns {
                 pack.turn::<M, NOISE>(self.model, self.noise, row.key, groups);
             }
             let (v, pulses) = (pack.v.as_flattened(), pulses.as_flattened());
+            self.work.pulses += pulses[..columns.len()].iter().map(|n| u64::from(*n)).sum::<u64>();
             for (lane, column) in columns.iter().enumerate() {
                 let at = *column as usize;
                 row.values[at] = v[lane];
@@ -490,14 +501,18 @@ impl Pack {
         }
         for (place, z) in [(1, &even), (2, &odd)] {
             for (group, z) in z.iter().enumerate().take(groups) {
-                let (cell, v, mut q) = (&self.cell[group], self.v[group], [0.0; WIDTH]);
-                let up = self.signs[group].map(|signs| if signs & place != 0 { u32::MAX } else { 0 });
-                // A loop of its own: the other is in vector code even where the response is not.
-                for lane in 0..WIDTH {
-                    q[lane] = model.response(&cell.lane(lane), v[lane], up[lane]);
+                let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
+                let up = |signs: u32| if signs & place != 0 { u32::MAX } else { 0 };
+                if M::LOOKS_UP {
+                    // A loop of its own, so that the other is vector code.
+                    for lane in 0..WIDTH {
+                        q[lane] = model.response(&cell.lane(lane), self.v[group][lane], up(self.signs[group][lane]));
+                    }
                 }
                 for (lane, z) in z.iter().enumerate() {
-                    let (v, next) = (v[lane], pulsed(model, &cell.lane(lane), noise, v[lane], up[lane], q[lane], *z));
+                    let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
+                    let q = if M::LOOKS_UP { q[lane] } else { model.response(&cell, v, up) };
+                    let next = pulsed(model, &cell, noise, v, up, q, *z);
                     self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
                 }
             }

@@ -9,7 +9,7 @@
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
 use super::update::Span;
-use crate::pool::Machine;
+use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
 
@@ -103,7 +103,7 @@ impl Trains {
         if entries > 0 {
             // A train costs about as much as four visits of a cell.
             pool.chunks(&mut words, entries * LANES, side.lines.len * entries * 4, 0, |at, words| {
-                isa.run(Draw { words, side, block: (first + at) * LANES });
+                isa.run(Draw { words, side, block: (first + at) * LANES, pool });
             });
         }
         Self::packed(words, first, begin)
@@ -183,6 +183,7 @@ struct Draw<'a> {
     side: &'a Side<'a>,
     /// The first line of the block.
     block: usize,
+    pool: &'a Pool,
 }
 
 impl Kernel for Draw<'_> {
@@ -195,6 +196,7 @@ impl Kernel for Draw<'_> {
         let lanes = first - self.block..end - self.block;
         let mut words = self.words.as_chunks_mut::<LANES>().0.iter_mut();
         let mut slots: Vec<[u32; LANES]> = Vec::new();
+        let mut planes = 0;
         for (vector, &bl) in side.bl.iter().enumerate() {
             let packed = bl.div_ceil(SLOTS);
             let (values, p) = side.probabilities(vector, first, end - first);
@@ -213,7 +215,9 @@ impl Kernel for Draw<'_> {
             }
             slots.clear();
             for word in 0..bl.div_ceil(32) as u32 {
-                slots.push(draw_word(side.keys[vector], self.block as u32, word, ones(bl - 32 * word as usize), &thresholds));
+                let (fire, drawn) = draw_word(side.keys[vector], self.block as u32, word, ones(bl - 32 * word as usize), &thresholds);
+                slots.push(fire);
+                planes += drawn;
             }
             for (part, out) in words.by_ref().take(packed).enumerate() {
                 let (at, shift, mask) = (part * SLOTS / 32, part * SLOTS % 32, ones(bl - part * SLOTS) & SLOT_BITS);
@@ -226,6 +230,7 @@ impl Kernel for Draw<'_> {
                 }
             }
         }
+        self.pool.count(Work { planes, ..Work::default() });
     }
 }
 
@@ -236,7 +241,7 @@ fn ones(n: usize) -> u32 {
 }
 
 #[inline(always)]
-fn draw_word(key: Key, first: u32, word: u32, slots: u32, thresholds: &[u32; LANES]) -> [u32; LANES] {
+fn draw_word(key: Key, first: u32, word: u32, slots: u32, thresholds: &[u32; LANES]) -> ([u32; LANES], u64) {
     let mut fire = [0u32; LANES];
     let mut undecided = [0u32; LANES];
     for lane in 0..LANES {
@@ -255,8 +260,8 @@ fn draw_word(key: Key, first: u32, word: u32, slots: u32, thresholds: &[u32; LAN
             left |= undecided[lane];
         }
         if left == 0 {
-            break;
+            return (fire, u64::from(plane) + 1);
         }
     }
-    fire
+    (fire, 24)
 }
