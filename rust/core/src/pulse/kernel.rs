@@ -505,8 +505,8 @@ impl Pack {
                 let up = |signs: u32| if signs & place != 0 { u32::MAX } else { 0 };
                 if M::LOOKS_UP {
                     // A loop of its own, so that the other is vector code.
-                    for lane in 0..WIDTH {
-                        q[lane] = model.response(&cell.lane(lane), self.v[group][lane], up(self.signs[group][lane]));
+                    for (lane, q) in q.iter_mut().enumerate() {
+                        *q = model.response(&cell.lane(lane), self.v[group][lane], up(self.signs[group][lane]));
                     }
                 }
                 for (lane, z) in z.iter().enumerate() {
