@@ -1,8 +1,8 @@
 //! Updates whose amount is computed for each cell ([`super::amounts`]): increments, or a number of pulses.
 
 use super::amounts::Amounts;
-use super::kernel::load;
 use super::notes::Notes;
+use super::pack::load;
 use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
 use crate::device::{Cell, Cells, Device, Model, Noise, Plane, Visit, analog_step, step};

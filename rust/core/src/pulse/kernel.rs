@@ -6,11 +6,12 @@
 //! always gets normal number n of its own stream, so queues, blocks, packs and cuts leave no trace in the bits.
 
 use super::notes::{Notes, Places, Seen, Stop};
+use super::pack::{PACK, Pack, load};
 use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
 use super::update::{Count, Lines, Tally, on_lines};
-use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, Visit, cell, pulsed, step};
+use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::pool::{Machine, Pool, Work};
-use crate::rng::{Key, STEP_I, STEP_N, normals};
+use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{GROUPS, Group, Kernel, LANES, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
@@ -118,7 +119,7 @@ impl<M: Model> Rows<'_, M> {
         for (at, values) in values.chunks_exact_mut(columns).enumerate() {
             let (line, begin) = (first + at, at * columns);
             let n = n.as_mut().map_or(&mut own[..], |n| &mut n[begin..begin + columns]);
-            places.begin(line, first, values, n, &what, seen, &mut stops);
+            places.begin(line, first, values, n, what.x, seen, &mut stops);
             list.clear();
             for (entry, words) in what.d.block(line / LANES).iter().enumerate() {
                 if words[line % LANES] != 0 {
@@ -197,21 +198,6 @@ struct Row<'a> {
     /// Whether pulses have been popped already.
     begun: bool,
     counts: Option<&'a mut [Count]>,
-}
-
-/// The most cells that are popped together.
-const PACK: usize = GROUPS * WIDTH;
-
-/// Cells that are popped together.
-#[repr(align(64))]
-struct Pack {
-    v: [Group<f32>; GROUPS],
-    /// Signs and places of the pulses; bit 0 has the next even ordinal.
-    signs: [Group<u32>; GROUPS],
-    places: [Group<u32>; GROUPS],
-    /// Counter sums of the next normals.
-    counter: [Group<u32>; GROUPS],
-    cell: [Cell<Group<f32>>; GROUPS],
 }
 
 impl<M: Model> Worker<'_, M> {
@@ -435,98 +421,6 @@ fn few_fit<'a>(signs: &mut [u32], free: &mut [u32], order: &mut Vec<u32>, fired:
     &fired[done..]
 }
 
-/// The parameters of up to `N` cells, by their flat indices.
-#[inline(always)]
-pub(crate) fn load<M: Model, const N: usize>(model: &M, cells: &Cells, at: impl Iterator<Item = usize> + Clone) -> Cell<[f32; N]> {
-    let mut raw = [[0f32; N]; 6];
-    let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
-    for (raw, plane) in raw.iter_mut().zip(planes) {
-        match plane {
-            Plane::Uniform(v) => *raw = [*v; N],
-            Plane::Dense(values) => raw.iter_mut().zip(at.clone()).for_each(|(raw, at)| *raw = values[at]),
-        }
-    }
-    let mut all = Cell { w_max: raw[0], w_min: raw[1], dw_up: raw[2], dw_down: raw[3], k: [[0.0; N]; 4] };
-    for lane in 0..N {
-        let [w_max, w_min, dw_up, dw_down, own, other] = raw.map(|plane| plane[lane]);
-        let one = cell(model, [w_max, w_min, dw_up, dw_down], [own, other]);
-        for k in 0..4 {
-            all.k[k][lane] = one.k[k];
-        }
-    }
-    all
-}
-
-impl<const N: usize> Cell<[f32; N]> {
-    /// One of the cells.
-    #[inline(always)]
-    pub(crate) fn lane(&self, lane: usize) -> Cell<f32> {
-        Cell {
-            w_max: self.w_max[lane],
-            w_min: self.w_min[lane],
-            dw_up: self.dw_up[lane],
-            dw_down: self.dw_down[lane],
-            k: [self.k[0][lane], self.k[1][lane], self.k[2][lane], self.k[3][lane]],
-        }
-    }
-}
-
-impl Places {
-    /// Lists what is noted of a row, by entries, and notes its cells as they are now, which is true of those that get no pulses.
-    #[allow(clippy::too_many_arguments)]
-    fn begin(&self, line: usize, first: usize, values: &[f32], n: &[u32], what: &Coincidences, seen: &mut [Seen], stops: &mut Vec<Stop>) {
-        stops.clear();
-        for stop in self.stops(line, first) {
-            for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
-                *seen = Seen { v: values[column], n: n[column] };
-            }
-            stops.push(Stop { after: what.x.begin(stop.after), ..stop });
-        }
-    }
-}
-
-impl Pack {
-    fn new() -> Self {
-        let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
-        let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
-        Self { v: zero, signs: none, places: none, counter: none, cell: [cell; GROUPS] }
-    }
-
-    /// Up to two pulses of every cell, with normals `n` and `n + 1` of an even ordinal `n`.
-    #[inline(always)]
-    fn turn<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, groups: usize) {
-        let (mut even, mut odd) = ([[0f32; WIDTH]; GROUPS], [[0f32; WIDTH]; GROUPS]);
-        if NOISE {
-            normals(key, &self.counter[..groups], &mut even, &mut odd);
-        }
-        for (place, z) in [(1, &even), (2, &odd)] {
-            for (group, z) in z.iter().enumerate().take(groups) {
-                let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
-                let up = |signs: u32| if signs & place != 0 { u32::MAX } else { 0 };
-                if M::LOOKS_UP {
-                    // A loop of its own, so that the other is vector code.
-                    for (lane, q) in q.iter_mut().enumerate() {
-                        *q = model.response(&cell.lane(lane), self.v[group][lane], up(self.signs[group][lane]));
-                    }
-                }
-                for (lane, z) in z.iter().enumerate() {
-                    let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
-                    let q = if M::LOOKS_UP { q[lane] } else { model.response(&cell, v, up) };
-                    let next = pulsed(model, &cell, noise, v, up, q, *z);
-                    self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
-                }
-            }
-        }
-        for group in 0..groups {
-            for lane in 0..WIDTH {
-                self.signs[group][lane] >>= 2;
-                self.places[group][lane] >>= 2;
-                self.counter[group][lane] = self.counter[group][lane].wrapping_add(STEP_N.wrapping_mul(2));
-            }
-        }
-    }
-}
-
 /// The same on a single column, the only one whose lines fire.
 pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincidences, tally: Option<&mut Tally>) {
     struct Go<'a>(&'a mut [f32], &'a Cells, Noise, usize, usize, Coincidences<'a>, Option<&'a mut Tally>);
@@ -561,20 +455,4 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
     }
     let Crossbar { device, columns, values, cells, .. } = crossbar;
     device.model.visit(Go(values, cells, device.noise(), *columns, column, what, tally));
-}
-
-impl Cells {
-    /// Whether pulses move all cells in the same way.
-    pub(crate) fn alike(&self) -> bool {
-        let used = self.planes[..REFERENCE].iter().chain(&self.planes[OWN..]);
-        used.into_iter().all(|plane| matches!(plane, Plane::Uniform(_)))
-    }
-
-    /// The kernel's cell at flat index `at`.
-    #[inline(always)]
-    pub(crate) fn cell<M: Model>(&self, model: &M, at: usize) -> Cell<f32> {
-        let p = |i: usize| self.planes[i].at(at);
-        let own = model.own().len();
-        cell(model, [p(0), p(1), p(2), p(3)], [if own > 0 { p(OWN) } else { 0.0 }, if own > 1 { p(OWN + 1) } else { 0.0 }])
-    }
 }

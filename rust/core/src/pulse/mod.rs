@@ -4,6 +4,7 @@ mod amounts;
 pub(crate) mod exact;
 pub(crate) mod kernel;
 mod notes;
+pub(crate) mod pack;
 pub(crate) mod trains;
 mod update;
 

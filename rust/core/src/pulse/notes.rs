@@ -1,5 +1,6 @@
 //! What events will read of an array while the pulses of its gradient go on: noted by the kernel, cell by cell, when the vectors before are done.
 
+use super::trains::Trains;
 use super::update::Span;
 use std::ops::Range;
 
@@ -105,5 +106,17 @@ impl Places {
             columns: note.columns,
             place: self.begin[row] - self.begin[first] + within,
         })
+    }
+
+    /// Lists what is noted of a row, by entries, and notes its cells as they are now, which is true of those that get no pulses.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn begin(&self, line: usize, first: usize, values: &[f32], n: &[u32], x: &Trains, seen: &mut [Seen], stops: &mut Vec<Stop>) {
+        stops.clear();
+        for stop in self.stops(line, first) {
+            for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+                *seen = Seen { v: values[column], n: n[column] };
+            }
+            stops.push(Stop { after: x.begin(stop.after), ..stop });
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
 use crate::mvm::{BoundManagement, Io, NoiseManagement, ReadChain, Side};
 use crate::pool::{Machine, Pool};
-use crate::pulse::kernel::load;
+use crate::pulse::pack::load;
 use crate::pulse::{Count, Seen};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
