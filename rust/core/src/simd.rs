@@ -87,6 +87,12 @@ fn avx512<K: Kernel>(kernel: K) {
     kernel.run()
 }
 
+/// A function of its own here, too: work that is asked for in several places is there once.
+#[inline(never)]
+fn portable<K: Kernel>(kernel: K) {
+    kernel.run()
+}
+
 impl Isa {
     /// Runs `kernel` with this instruction set.
     #[inline]
@@ -99,7 +105,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512 => unsafe { avx512(kernel) },
-            _ => kernel.run(),
+            _ => portable(kernel),
         }
     }
 }

@@ -10,9 +10,9 @@ use super::pack::{PACK, Pack, load};
 use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
 use super::update::{Count, Lines, Tally, on_lines};
 use crate::device::{Cells, Model, Noise, Visit, step};
-use crate::pool::{Machine, Pool, Work};
+use crate::pool::{Machine, Work};
 use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{GROUPS, Group, Kernel, LANES, WIDTH};
+use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ pub(crate) fn pulse(
             let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
             let work = lines.len() * columns * what.x.entries();
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
-                let part = Rows { model, noise, cells, lines, columns, what, places, pool: machine.pool };
+                let part = Rows { model, noise, cells, lines, columns, what, places, machine };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
             });
         }
@@ -69,7 +69,7 @@ struct Rows<'a, M> {
     columns: usize,
     what: Coincidences<'a>,
     places: &'a Places,
-    pool: &'a Pool,
+    machine: Machine<'a>,
 }
 
 struct Noisy<'a, M>(Rows<'a, M>);
@@ -92,10 +92,11 @@ impl<M: Model> Kernel for Quiet<'_, M> {
 impl<M: Model> Rows<'_, M> {
     #[inline(always)]
     fn run<const NOISE: bool>(self) {
-        let Rows { model, noise, cells, lines, columns, what, places, pool } = self;
+        let Rows { model, noise, cells, lines, columns, what, places, machine } = self;
         let Lines { first, values, mut n, mut counts, seen } = lines;
         let blocks = columns.div_ceil(LANES);
         let mut worker = Worker {
+            isa: machine.isa,
             model,
             noise,
             cells,
@@ -159,12 +160,13 @@ impl<M: Model> Rows<'_, M> {
                 }
             }
         }
-        pool.count(worker.work);
+        machine.pool.count(worker.work);
     }
 }
 
 /// The columns of a row whose cells are alike in how often they fire, and what waits for them.
 struct Worker<'a, M> {
+    isa: Isa,
     model: &'a M,
     noise: Noise,
     cells: &'a Cells,
@@ -305,7 +307,7 @@ impl<M: Model> Worker<'_, M> {
     #[inline(always)]
     fn finish<const NOISE: bool>(&mut self, row: &mut Row) {
         let begun = row.begun;
-        self.pop_all::<NOISE>(row, true);
+        self.isa.run(Pop::<M, NOISE> { worker: self, row, last: true });
         if begun && !row.keeps {
             row.n.fill(0);
         }
@@ -315,16 +317,26 @@ impl<M: Model> Worker<'_, M> {
     #[inline(always)]
     fn pop<const NOISE: bool>(&mut self, row: &mut Row) {
         row.begun = true;
-        self.pop_all::<NOISE>(row, false);
+        self.isa.run(Pop::<M, NOISE> { worker: self, row, last: false });
     }
+}
 
+/// The pulses of the columns that a worker has listed; the last ones of the row or not.
+struct Pop<'a, 'w, 'r, M, const NOISE: bool> {
+    worker: &'a mut Worker<'w, M>,
+    row: &'a mut Row<'r>,
+    last: bool,
+}
+
+impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     #[inline(always)]
-    fn pop_all<const NOISE: bool>(&mut self, row: &mut Row, last: bool) {
-        let (signs, free) = (self.signs.as_flattened_mut(), self.free.as_flattened_mut());
-        let order = std::mem::take(&mut self.order);
+    fn run(self) {
+        let Self { worker, row, last } = self;
+        let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
+        let order = std::mem::take(&mut worker.order);
         for columns in order.chunks(PACK) {
             let groups = columns.len().div_ceil(WIDTH);
-            let pack = &mut self.pack;
+            let pack = &mut worker.pack;
             let (mut ups, mut pulses) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
             let (mut number, mut taken) = ([0u32; PACK], [u32::MAX; PACK]);
             for (lane, column) in columns.iter().enumerate() {
@@ -349,18 +361,18 @@ impl<M: Model> Worker<'_, M> {
                     all |= pack.places[group][lane];
                 }
             }
-            if !self.uniform {
+            if !worker.uniform {
                 for (cell, columns) in pack.cell.iter_mut().zip(columns.chunks(WIDTH)) {
-                    *cell = load(self.model, self.cells, columns.iter().map(|column| row.first + *column as usize));
+                    *cell = load(worker.model, worker.cells, columns.iter().map(|column| row.first + *column as usize));
                 }
             }
             let turns = (u32::BITS - all.leading_zeros()).div_ceil(2);
-            self.work.lanes += (2 * turns as usize * groups * WIDTH) as u64;
+            worker.work.lanes += (2 * turns as usize * groups * WIDTH) as u64;
             for _ in 0..turns {
-                pack.turn::<M, NOISE>(self.model, self.noise, row.key, groups);
+                pack.turn::<M, NOISE>(worker.model, worker.noise, row.key, groups);
             }
             let (v, pulses) = (pack.v.as_flattened(), pulses.as_flattened());
-            self.work.pulses += pulses[..columns.len()].iter().map(|n| u64::from(*n)).sum::<u64>();
+            worker.work.pulses += pulses[..columns.len()].iter().map(|n| u64::from(*n)).sum::<u64>();
             for (lane, column) in columns.iter().enumerate() {
                 let at = *column as usize;
                 row.values[at] = v[lane];
@@ -372,8 +384,8 @@ impl<M: Model> Worker<'_, M> {
                 }
             }
         }
-        self.order = order;
-        self.order.clear();
+        worker.order = order;
+        worker.order.clear();
     }
 }
 
