@@ -37,8 +37,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) pool: &'a Pool,
 }
 
-/// Entering the pool costs some 10 us, about this many cell visits.
-const SPLIT_THRESHOLD: usize = 1 << 17;
+/// Waking a thread costs some 50 us, so that less work than this is done sooner by one. Work is in nanoseconds, roughly.
+const SPLIT_THRESHOLD: usize = 1 << 18;
 
 impl Pool {
     /// A pool of `threads` workers; one means the caller's own thread.
@@ -85,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// Calls with less work than this (in cell visits) stay on the caller's thread.
+    /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread.
     pub fn set_split_threshold(&self, work: usize) {
         self.split_threshold.store(work, Ordering::Relaxed);
     }

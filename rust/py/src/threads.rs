@@ -63,7 +63,7 @@ pub fn work() -> PyResult<Vec<u64>> {
     Ok(pool()?.rows_by_worker())
 }
 
-/// Calls with less work than this (in cell visits) stay on the caller's thread.
+/// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread.
 #[pyfunction]
 pub fn set_split_threshold(work: usize) -> PyResult<()> {
     pool()?.set_split_threshold(work);

@@ -198,7 +198,7 @@ pub(crate) struct Lines<'a> {
     pub(crate) seen: &'a mut [Seen],
 }
 
-/// Splits rows `lines` between the workers. `work` is what all of them cost, in cell visits.
+/// Splits rows `lines` between the workers. `work` is what all of them cost, in nanoseconds, roughly.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn on_lines(
     machine: Machine,
