@@ -170,7 +170,8 @@ class Sequential:
     def summary(self, batch_size: int = 1) -> Summary:
         """Shape, arrays, digital memory, reads and writes per sample of every tile, in mini-batches of ``batch_size``.
 
-        Its text is a table; `ValueError` unless ``batch_size`` >= 1, `RuntimeError` for a network without weights.
+        Its text is a table; `ValueError` unless ``batch_size`` is from 1 to 2**31 - 1, `RuntimeError` for a network
+        without weights.
 
         >>> import ohmgrad as og
         >>> network = og.nn.Sequential(og.nn.Linear(64, 32), og.nn.Tanh(), og.nn.Linear(32, 10, digital=True))

@@ -1,11 +1,11 @@
 //! The only place that knows instruction sets.
 //!
-//! Kernels are written once, on plain arrays of [`LANES`] values, and compiled three times; no operation is fused or reordered, so all three
+//! Kernels are written once, on plain arrays of a fixed number of values, and compiled three times; no operation is fused or reordered, so all three
 //! give the same bits. `OHMGRAD_ISA=portable|avx2|avx512` forces one.
 
 use crate::error::{Error, Result};
 
-/// Logical lanes of every kernel, whatever the width of the registers.
+/// Lanes of a block, whatever the width of the registers.
 pub const LANES: usize = 32;
 
 /// Lanes of the widest register.

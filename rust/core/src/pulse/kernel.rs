@@ -8,7 +8,7 @@
 use super::notes::{Notes, Places, Seen, Stop};
 use super::pack::{PACK, Pack, load};
 use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
-use super::update::{Count, Lines, Tally, on_lines};
+use super::update::{Count, Lines, Span, Tally, on_lines};
 use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::pool::{Machine, Work};
 use crate::rng::{Key, STEP_I, STEP_N};
@@ -258,7 +258,7 @@ impl<M: Model> Worker<'_, M> {
         stops.for_each(|stop| self.pop_and_note::<NOISE>(row, stop, seen));
     }
 
-    /// Pops all pulses, and notes the cells of a stop.
+    /// Pops the pulses that are listed, and notes the cells of a stop.
     #[inline(always)]
     fn pop_and_note<const NOISE: bool>(&mut self, row: &mut Row, stop: &Stop, seen: &mut [Seen]) {
         self.pop::<NOISE>(row);
@@ -273,10 +273,8 @@ impl<M: Model> Worker<'_, M> {
         let columns = stop.columns.range();
         self.order.clear();
         self.order.extend(columns.clone().filter(|lane| self.free[block][*lane] & 1 == 0).map(|lane| (block * LANES + lane) as u32));
-        self.pop::<NOISE>(row);
-        for (lane, seen) in columns.zip(&mut seen[stop.place..]) {
-            *seen = Seen { v: row.values[block * LANES + lane], n: row.n[block * LANES + lane] };
-        }
+        let columns = Span { first: block * LANES + columns.start, len: columns.len() };
+        self.pop_and_note::<NOISE>(row, &Stop { columns, ..*stop }, seen);
     }
 
     /// Lists the columns with pulses, those that need the most turns first.

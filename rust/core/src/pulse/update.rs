@@ -111,11 +111,10 @@ pub(crate) fn update(
         Route::Up => (x.by_sign(), d.answer(1)),
         Route::DownAsUp => (x.by_sign(), d.answer(0)),
     };
-    let fired = x.fired();
-    let what = Coincidences { x: &x, d: &d, fired: fired.as_ref(), key: job.noise };
+    let what = Coincidences { x: &x, d: &d, fired: None, key: job.noise };
     match job.columns.len {
         1 if crossbar.columns > 1 => kernel::pulse_column(crossbar, job.columns.first, what, tally),
-        _ => kernel::pulse(machine, crossbar, what, job.rows.range(), tally, notes),
+        _ => kernel::pulse(machine, crossbar, Coincidences { fired: x.fired().as_ref(), ..what }, job.rows.range(), tally, notes),
     }
 }
 
