@@ -110,6 +110,94 @@ impl Isa {
     }
 }
 
+/// Where the values of a group lie in arrays.
+pub(crate) struct Spots<'a> {
+    at: &'a Group<u32>,
+    /// Lanes that count.
+    lanes: usize,
+    /// Arrays must reach as far as this.
+    end: usize,
+}
+
+#[allow(unsafe_code)]
+impl<'a> Spots<'a> {
+    /// The first `lanes` count; gathering takes all.
+    #[inline(always)]
+    pub(crate) fn new(at: &'a Group<u32>, lanes: usize) -> Self {
+        let last = at.iter().fold(0, |last, at| if *at > last { *at } else { last });
+        Self { at, lanes: lanes.min(WIDTH), end: last as usize + 1 }
+    }
+
+    /// The values there.
+    #[inline(always)]
+    pub(crate) fn gather<T: Copy + Default>(&self, values: &[T]) -> Group<T> {
+        assert!(self.end <= values.len());
+        let mut group = [T::default(); WIDTH];
+        for (value, at) in group.iter_mut().zip(self.at) {
+            // SAFETY: `at` is less than `end`.
+            *value = unsafe { *values.get_unchecked(*at as usize) };
+        }
+        group
+    }
+
+    /// Puts the values that count there.
+    #[inline(always)]
+    pub(crate) fn scatter<T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
+        assert!(self.end <= values.len());
+        for (value, at) in group.iter().zip(self.at).take(self.lanes) {
+            // SAFETY: as above.
+            *unsafe { values.get_unchecked_mut(*at as usize) } = *value;
+        }
+    }
+}
+
+impl Isa {
+    /// Lists `first + lane` of the lanes with `key`, in `list` from `at` on; gives the end of the list. Beyond it, [`LANES`] values at most are overwritten.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) fn list(self, keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Avx512 {
+            let list = &mut list[at..at + LANES];
+            // SAFETY: as in `run`; the list has room for all lanes.
+            return at + unsafe { list_wide(keys, key, first, list) };
+        }
+        let mut end = at;
+        for (lane, own) in keys.iter().enumerate() {
+            if *own == key {
+                list[end] = first + lane as u32;
+                end += 1;
+            }
+        }
+        end
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+fn list_wide(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32]) -> usize {
+    use std::arch::x86_64::*;
+    // SAFETY: 32 keys are 32 bytes.
+    let keys = unsafe { _mm256_loadu_si256(keys.as_ptr().cast()) };
+    let mask = _mm256_cmpeq_epi8_mask(keys, _mm256_set1_epi8(key as i8));
+    if mask == 0 {
+        return 0;
+    }
+    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let low = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+    let high = _mm512_add_epi32(low, _mm512_set1_epi32(WIDTH as i32));
+    let begin = (mask as u16).count_ones() as usize;
+    assert!(list.len() >= LANES);
+    // SAFETY: the list has room for all lanes.
+    unsafe {
+        _mm512_storeu_si512(list.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(mask as u16, low));
+        _mm512_storeu_si512(list.as_mut_ptr().add(begin).cast(), _mm512_maskz_compress_epi32((mask >> WIDTH) as u16, high));
+    }
+    mask.count_ones() as usize
+}
+
 /// `a` where the mask is all ones, `b` where it is zero.
 #[inline(always)]
 pub(crate) fn select(mask: u32, a: f32, b: f32) -> f32 {

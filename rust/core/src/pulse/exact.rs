@@ -2,7 +2,7 @@
 
 use super::amounts::Amounts;
 use super::notes::Notes;
-use super::pack::load;
+use super::pack::{load, neighbours};
 use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
 use crate::device::{Cell, Cells, Device, Model, Noise, Plane, Visit, analog_step, step};
@@ -48,7 +48,7 @@ pub(super) fn update(machine: Machine, crossbar: &mut Crossbar, pulses: &PulseTr
                 let noise = device.noise();
                 return each.on_lines(values, tally, |lines| each.pulse(model, noise, cells, lines));
             }
-            let alike = cells.alike().then(|| load(model, cells, 0..1));
+            let alike = cells.alike().then(|| load(model, cells, |values| [values[0]; LANES]));
             each.steps(values, tally, &Analog { model, cells, dw_min: device.dw_min(), alike });
         }
     }
@@ -142,7 +142,7 @@ impl<M: Model> Change for Analog<'_, M> {
         let cells = match &self.alike {
             Some(cells) => cells,
             None => {
-                own = load(self.model, self.cells, at..at + v.len());
+                own = load(self.model, self.cells, neighbours(at, v.len()));
                 &own
             }
         };

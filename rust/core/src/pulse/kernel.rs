@@ -12,7 +12,7 @@ use super::update::{Count, Lines, Span, Tally, on_lines};
 use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::pool::{Machine, Work};
 use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, WIDTH};
+use crate::simd::{GROUPS, Isa, Kernel, LANES, Spots, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -104,13 +104,14 @@ impl<M: Model> Rows<'_, M> {
             uniform: cells.alike(),
             signs: vec![[0; LANES]; blocks],
             free: vec![[u32::MAX; LANES]; blocks],
-            by_turns: vec![0; TURNS * blocks * LANES],
-            order: Vec::with_capacity(2 * columns),
+            turns: vec![[0; LANES]; blocks],
+            order: vec![0; (blocks + 1) * LANES],
+            listed: 0,
             pack: Pack::new(),
             work: Work::default(),
         };
         if worker.uniform {
-            worker.pack.cell = [load(model, cells, 0..1); GROUPS];
+            worker.pack.cell = [load(model, cells, |values| [values[0]; WIDTH]); GROUPS];
         }
         // Entries in which the row fires, and blocks that have not got all of them, with the number that they have got.
         let (mut list, mut waiting) = (Vec::with_capacity(what.x.entries()), Vec::with_capacity(blocks));
@@ -173,20 +174,18 @@ struct Worker<'a, M> {
     cells: &'a Cells,
     /// Whether all cells are alike.
     uniform: bool,
-    /// Signs of the waiting pulses of each cell, oldest in bit 0; set: up.
+    /// Signs of the waiting pulses of each cell, oldest in bit 0; set: up. Beyond them, bits may be anything.
     signs: Vec<[u32; LANES]>,
     /// Ones above the number of waiting pulses.
     free: Vec<[u32; LANES]>,
-    /// Columns by the turns that they need: [`TURNS`] lists, each with room for all.
-    by_turns: Vec<u32>,
-    /// The columns whose pulses are popped next.
+    /// The turns that the columns need.
+    turns: Vec<[u8; LANES]>,
+    /// The columns whose pulses are popped next: so many are listed.
     order: Vec<u32>,
+    listed: usize,
     pack: Pack,
     work: Work,
 }
-
-/// One more than the turns that a full queue can need.
-const TURNS: usize = SLOTS.div_ceil(2) + 2;
 
 /// A row of cells.
 struct Row<'a> {
@@ -239,7 +238,6 @@ impl<M: Model> Worker<'_, M> {
     /// Pushes the coincidences of all columns, column by column: few of them fire. They are left to be popped.
     #[inline(always)]
     fn push_few<const NOISE: bool>(&mut self, row: &mut Row, fired: &Fired, list: &[(usize, u32)], stops: &[Stop], seen: &mut [Seen]) {
-        self.order.clear();
         let mut stops = stops.iter().peekable();
         for &(entry, d) in list {
             while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
@@ -248,7 +246,8 @@ impl<M: Model> Worker<'_, M> {
             let mut rest = fired.of(entry);
             self.work.words += rest.len() as u64;
             loop {
-                rest = few_fit(self.signs.as_flattened_mut(), self.free.as_flattened_mut(), &mut self.order, rest, d);
+                let (signs, free) = (self.signs.as_flattened_mut(), self.free.as_flattened_mut());
+                (rest, self.listed) = few_fit(signs, free, &mut self.order, self.listed, rest, d);
                 if rest.is_empty() {
                     break;
                 }
@@ -271,8 +270,10 @@ impl<M: Model> Worker<'_, M> {
     #[inline(always)]
     fn note<const NOISE: bool>(&mut self, row: &mut Row, block: usize, stop: &Stop, seen: &mut [Seen]) {
         let columns = stop.columns.range();
-        self.order.clear();
-        self.order.extend(columns.clone().filter(|lane| self.free[block][*lane] & 1 == 0).map(|lane| (block * LANES + lane) as u32));
+        for lane in columns.clone().filter(|lane| self.free[block][*lane] & 1 == 0) {
+            self.order[self.listed] = (block * LANES + lane) as u32;
+            self.listed += 1;
+        }
         let columns = Span { first: block * LANES + columns.start, len: columns.len() };
         self.pop_and_note::<NOISE>(row, &Stop { columns, ..*stop }, seen);
     }
@@ -280,34 +281,30 @@ impl<M: Model> Worker<'_, M> {
     /// Lists the columns with pulses, those that need the most turns first.
     #[inline(always)]
     fn sort(&mut self, row: &Row) {
-        let mut sizes = [0; TURNS];
-        let room = self.by_turns.len() / TURNS;
-        for (block, free) in self.free.iter().enumerate() {
-            let mut busy = 0u32;
-            for (lane, free) in free.iter().enumerate() {
-                busy |= (!free & 1) << lane;
+        let mut most = 0;
+        for ((turns, free), n) in self.turns.iter_mut().zip(&self.free).zip(row.n.chunks(LANES)) {
+            let mut odd = [0u32; LANES];
+            if row.begun || row.keeps {
+                odd.iter_mut().zip(n).for_each(|(odd, n)| *odd = n & 1);
             }
-            while busy != 0 {
-                let lane = busy.trailing_zeros() as usize;
-                let column = block * LANES + lane;
-                let turns = ((free[lane].trailing_zeros() + (row.n[column] & 1)).div_ceil(2)) as usize;
-                self.by_turns[turns * room + sizes[turns]] = column as u32;
-                sizes[turns] += 1;
-                busy &= busy - 1;
+            for lane in 0..LANES {
+                let pulses = (!free[lane]).count_ones();
+                turns[lane] = if pulses == 0 { 0 } else { (pulses + odd[lane]).div_ceil(2) as u8 };
+                most = most.max(turns[lane]);
             }
         }
-        self.order.clear();
-        for turns in (1..TURNS).rev() {
-            self.order.extend_from_slice(&self.by_turns[turns * room..][..sizes[turns]]);
+        for key in (1..=most).rev() {
+            for (block, turns) in self.turns.iter().enumerate() {
+                self.listed = self.isa.list(turns, key, (block * LANES) as u32, &mut self.order, self.listed);
+            }
         }
     }
 
     /// Pops the last pulses of the row, all of which are listed.
     #[inline(always)]
     fn finish<const NOISE: bool>(&mut self, row: &mut Row) {
-        let begun = row.begun;
         self.isa.run(Pop::<M, NOISE> { worker: self, row, last: true });
-        if begun && !row.keeps {
+        if row.begun && !row.keeps {
             row.n.fill(0);
         }
     }
@@ -315,8 +312,8 @@ impl<M: Model> Worker<'_, M> {
     /// Pops all pulses of the listed columns.
     #[inline(always)]
     fn pop<const NOISE: bool>(&mut self, row: &mut Row) {
-        row.begun = true;
         self.isa.run(Pop::<M, NOISE> { worker: self, row, last: false });
+        row.begun = true;
     }
 }
 
@@ -332,37 +329,39 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     fn run(self) {
         let Self { worker, row, last } = self;
         let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
-        let order = std::mem::take(&mut worker.order);
-        for columns in order.chunks(PACK) {
+        let (n, values, pack) = (&mut *row.n, &mut *row.values, &mut worker.pack);
+        // Ordinals all begin at 0, or need not be kept.
+        let (before, after) = (row.begun || row.keeps, !last || row.keeps);
+        for columns in worker.order[..worker.listed].chunks(PACK) {
             let groups = columns.len().div_ceil(WIDTH);
-            let pack = &mut worker.pack;
-            let (mut ups, mut pulses) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
-            let (mut number, mut taken) = ([0u32; PACK], [u32::MAX; PACK]);
-            for (lane, column) in columns.iter().enumerate() {
-                let at = *column as usize;
-                pack.v.as_flattened_mut()[lane] = row.values[at];
-                pack.signs.as_flattened_mut()[lane] = std::mem::take(&mut signs[at]);
-                taken[lane] = std::mem::replace(&mut free[at], u32::MAX);
-                number[lane] = row.n[at];
-                pack.counter.as_flattened_mut()[lane] = *column;
-            }
+            let mut at = [[columns[0]; WIDTH]; GROUPS];
+            at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
+            let spots = |group: usize| Spots::new(&at[group], columns.len() - group * WIDTH);
+            let (mut ups, mut pulses, mut number) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
             let mut all = 0;
-            for (group, (number, taken)) in number.as_chunks().0.iter().zip(taken.as_chunks().0).take(groups).enumerate() {
-                let (number, taken): (&Group<u32>, &Group<u32>) = (number, taken);
-                for lane in 0..WIDTH {
-                    let odd = number[lane] & 1;
-                    ups[group][lane] = pack.signs[group][lane].count_ones();
-                    pulses[group][lane] = (!taken[lane]).count_ones();
-                    pack.signs[group][lane] <<= odd;
-                    pack.places[group][lane] = !taken[lane] << odd;
-                    let line = pack.counter[group][lane].wrapping_mul(STEP_I);
-                    pack.counter[group][lane] = line.wrapping_add((number[lane] ^ odd).wrapping_mul(STEP_N));
-                    all |= pack.places[group][lane];
+            for group in 0..groups {
+                let spots = spots(group);
+                pack.v[group] = spots.gather(values);
+                pack.signs[group] = spots.gather(signs);
+                let mut waits = spots.gather(free).map(|free| !free);
+                spots.scatter(&[u32::MAX; WIDTH], free);
+                waits.iter_mut().skip(columns.len() - group * WIDTH).for_each(|waits| *waits = 0);
+                if before {
+                    number[group] = spots.gather(n);
                 }
-            }
-            if !worker.uniform {
-                for (cell, columns) in pack.cell.iter_mut().zip(columns.chunks(WIDTH)) {
-                    *cell = load(worker.model, worker.cells, columns.iter().map(|column| row.first + *column as usize));
+                if !worker.uniform {
+                    pack.cell[group] = load(worker.model, worker.cells, |values| spots.gather(&values[row.first..]));
+                }
+                for lane in 0..WIDTH {
+                    let odd = number[group][lane] & 1;
+                    ups[group][lane] = (pack.signs[group][lane] & waits[lane]).count_ones();
+                    pulses[group][lane] = waits[lane].count_ones();
+                    pack.signs[group][lane] <<= odd;
+                    pack.places[group][lane] = waits[lane] << odd;
+                    let line = at[group][lane].wrapping_mul(STEP_I);
+                    pack.counter[group][lane] = line.wrapping_add((number[group][lane] ^ odd).wrapping_mul(STEP_N));
+                    all |= pack.places[group][lane];
+                    number[group][lane] += pulses[group][lane];
                 }
             }
             let turns = (u32::BITS - all.leading_zeros()).div_ceil(2);
@@ -370,21 +369,21 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
             for _ in 0..turns {
                 pack.turn::<M, NOISE>(worker.model, worker.noise, row.key, groups);
             }
-            let (v, pulses) = (pack.v.as_flattened(), pulses.as_flattened());
-            worker.work.pulses += pulses[..columns.len()].iter().map(|n| u64::from(*n)).sum::<u64>();
-            for (lane, column) in columns.iter().enumerate() {
-                let at = *column as usize;
-                row.values[at] = v[lane];
-                row.n[at] = if last && !row.keeps { 0 } else { number[lane] + pulses[lane] };
+            for group in 0..groups {
+                worker.work.pulses += u64::from(pulses[group].iter().sum::<u32>());
+                let spots = spots(group);
+                spots.scatter(&pack.v[group], values);
+                if after {
+                    spots.scatter(&number[group], n);
+                }
             }
             if let Some(counts) = &mut row.counts {
-                for (lane, column) in columns.iter().enumerate() {
-                    counts[*column as usize] = counts[*column as usize].plus(ups.as_flattened()[lane], pulses[lane]);
+                for ((column, ups), pulses) in columns.iter().zip(ups.as_flattened()).zip(pulses.as_flattened()) {
+                    counts[*column as usize] = counts[*column as usize].plus(*ups, *pulses);
                 }
             }
         }
-        worker.order = order;
-        worker.order.clear();
+        worker.listed = 0;
     }
 }
 
@@ -402,18 +401,25 @@ fn fits(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[u32; LANES], d: 
     }
     for lane in 0..LANES {
         let up = (((x[lane] ^ d) as i32) >> 31) as u32;
-        signs[lane] |= up & (free[lane] ^ next[lane]);
+        let new = free[lane] ^ next[lane];
+        signs[lane] = (signs[lane] & !new) | (up & new);
     }
     *free = next;
     true
 }
 
-/// Appends the coincidences of a word with those of some columns, and lists the columns that had none before. Gives what is left where a queue would
-/// run over.
+/// Appends the coincidences of a word with those of some columns, and lists the columns that had none before, from `listed` on. Gives what is left where
+/// a queue would run over, and the end of the list.
 #[inline(always)]
-fn few_fit<'a>(signs: &mut [u32], free: &mut [u32], order: &mut Vec<u32>, fired: &'a [(u32, u32)], d: u32) -> &'a [(u32, u32)] {
-    let (mut busy, signs) = (order.len(), &mut signs[..free.len()]);
-    order.resize(busy + fired.len(), 0);
+fn few_fit<'a>(
+    signs: &mut [u32],
+    free: &mut [u32],
+    order: &mut [u32],
+    listed: usize,
+    fired: &'a [(u32, u32)],
+    d: u32,
+) -> (&'a [(u32, u32)], usize) {
+    let (mut busy, signs) = (listed, &mut signs[..free.len()]);
     let mut done = 0;
     for &(column, x) in fired {
         let free = &mut free[column as usize];
@@ -424,12 +430,12 @@ fn few_fit<'a>(signs: &mut [u32], free: &mut [u32], order: &mut Vec<u32>, fired:
         order[busy] = column;
         busy += usize::from(*free == u32::MAX && next != u32::MAX);
         let up = (((x ^ d) as i32) >> 31) as u32;
-        signs[column as usize] |= up & (*free ^ next);
+        let new = *free ^ next;
+        signs[column as usize] = (signs[column as usize] & !new) | (up & new);
         *free = next;
         done += 1;
     }
-    order.truncate(busy);
-    &fired[done..]
+    (&fired[done..], busy)
 }
 
 /// The same on a single column, the only one whose lines fire.

@@ -61,15 +61,15 @@ impl Pack {
     }
 }
 
-/// The parameters of up to `N` cells, by their flat indices.
+/// The parameters of `N` cells; `of` takes theirs from all of a kind.
 #[inline(always)]
-pub(crate) fn load<M: Model, const N: usize>(model: &M, cells: &Cells, at: impl Iterator<Item = usize> + Clone) -> Cell<[f32; N]> {
+pub(crate) fn load<M: Model, const N: usize>(model: &M, cells: &Cells, of: impl Fn(&[f32]) -> [f32; N]) -> Cell<[f32; N]> {
     let mut raw = [[0f32; N]; 6];
     let planes = cells.planes[..REFERENCE].iter().chain(&cells.planes[OWN..]);
     for (raw, plane) in raw.iter_mut().zip(planes) {
         match plane {
             Plane::Uniform(v) => *raw = [*v; N],
-            Plane::Dense(values) => raw.iter_mut().zip(at.clone()).for_each(|(raw, at)| *raw = values[at]),
+            Plane::Dense(values) => *raw = of(values),
         }
     }
     let mut all = Cell { w_max: raw[0], w_min: raw[1], dw_up: raw[2], dw_down: raw[3], k: [[0.0; N]; 4] };
@@ -81,6 +81,16 @@ pub(crate) fn load<M: Model, const N: usize>(model: &M, cells: &Cells, at: impl 
         }
     }
     all
+}
+
+/// `len` neighbours from flat index `at` on, for [`load`].
+#[inline(always)]
+pub(crate) fn neighbours<const N: usize>(at: usize, len: usize) -> impl Fn(&[f32]) -> [f32; N] {
+    move |values| {
+        let mut own = [0f32; N];
+        own[..len].copy_from_slice(&values[at..at + len]);
+        own
+    }
 }
 
 impl<const N: usize> Cell<[f32; N]> {

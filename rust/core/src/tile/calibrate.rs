@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
 use crate::mvm::{BoundManagement, Io, NoiseManagement, ReadChain, Side};
 use crate::pool::{Machine, Pool};
-use crate::pulse::pack::load;
+use crate::pulse::pack::{load, neighbours};
 use crate::pulse::{Count, Seen};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
 use crate::simd::{Kernel, LANES};
@@ -175,7 +175,7 @@ impl<M: Model> Kernel for Shift<'_, M> {
             let row = first + row;
             let key = cycles.noise.child(row as u64);
             for (block, values) in values.chunks_mut(LANES).enumerate() {
-                let cell = load::<M, LANES>(model, cells, (row * columns + block * LANES..).take(values.len()));
+                let cell = load::<M, LANES>(model, cells, neighbours(row * columns + block * LANES, values.len()));
                 let mut v = [0f32; LANES];
                 v[..values.len()].copy_from_slice(values);
                 let mut up = [u32::MAX; LANES];
