@@ -144,7 +144,7 @@ impl Executor<'_> {
             What::Transfer(index, _) => {
                 let transfer = &self.plan.transfers[*index];
                 let whole = self.reads_target(transfer) && (transfer.io.needs_whole_row() || !self.pulses.has_trains());
-                whole || transfer.reads_digital(target) || transfer.changes(target)
+                whole || matches!(target, Place::Digital(matrix) if transfer.reads_digital(matrix)) || transfer.changes(target)
             }
         }
     }

@@ -200,7 +200,8 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     /// Whether an event reads a digital matrix.
-    pub(crate) fn reads_digital(&self, place: Place) -> bool {
+    pub(crate) fn reads_digital(&self, matrix: usize) -> bool {
+        let place = Place::Digital(matrix);
         let latched = self.chopper.and_then(|chopper| chopper.latch).is_some_and(|(from, _)| from == place);
         latched || self.steps.iter().any(|step| step.source().iter().any(|term| term.place == place))
     }
@@ -235,7 +236,7 @@ impl Plan {
     pub(crate) fn by_columns(&self, digital: usize) -> bool {
         let place = Place::Digital(digital);
         let whole = self.gradient.target == place || self.weight.iter().any(|term| term.place == place);
-        let uses = |t: &Transfer| t.axis == Axis::Columns && (t.changes(place) || t.reads_digital(place));
+        let uses = |t: &Transfer| t.axis == Axis::Columns && (t.changes(place) || t.reads_digital(digital));
         !whole && self.transfers.iter().any(uses)
     }
 }

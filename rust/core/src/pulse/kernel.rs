@@ -7,7 +7,7 @@
 
 use super::notes::{Notes, Places, Seen, Stop};
 use super::pack::{PACK, Pack, load};
-use super::trains::{Fired, SLOT_BITS, SLOTS, Trains};
+use super::trains::{Fired, SLOT_BITS, Trains};
 use super::update::{Count, Lines, Span, Tally, on_lines};
 use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::pool::{Machine, Work};
@@ -24,6 +24,16 @@ pub(crate) struct Coincidences<'a> {
     /// The columns that fire, if they are few.
     pub(super) fired: Option<&'a Fired>,
     pub(crate) key: Key,
+}
+
+impl Coincidences<'_> {
+    /// Nanoseconds that they take on so many cells, roughly: two for a pulse, and an eighth for a cell to be looked at, if all of them are.
+    fn work(&self, isa: Isa, cells: usize) -> usize {
+        let looks = if self.fired.is_some() { 0 } else { cells * self.x.entries() / 8 };
+        // The slots are taken for independent.
+        let pulses = |((x, d), slots): ((u64, u64), u64)| (x * d).checked_div(slots).unwrap_or(0);
+        looks + 2 * self.x.fires(isa).into_iter().zip(self.d.fires(isa)).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
+    }
 }
 
 /// Applies coincidences to the rows `lines` of `crossbar`, and notes cells on the way.
@@ -50,8 +60,7 @@ pub(crate) fn pulse(
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
             let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
-            // A visit of a cell takes about half a nanosecond, much less where few columns fire.
-            let work = lines.len() * columns * what.x.entries() / if what.fired.is_some() { 8 } else { 2 };
+            let work = what.work(machine.isa, lines.len() * columns);
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
                 let part = Rows { model, noise, cells, lines, columns, what, places, machine };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
@@ -257,10 +266,12 @@ impl<M: Model> Worker<'_, M> {
         stops.for_each(|stop| self.pop_and_note::<NOISE>(row, stop, seen));
     }
 
-    /// Pops the pulses that are listed, and notes the cells of a stop.
+    /// Pops the pulses that are listed, if any of a stop's cells waits for one, and notes these cells.
     #[inline(always)]
     fn pop_and_note<const NOISE: bool>(&mut self, row: &mut Row, stop: &Stop, seen: &mut [Seen]) {
-        self.pop::<NOISE>(row);
+        if self.free.as_flattened()[stop.columns.range()].iter().any(|free| free & 1 == 0) {
+            self.pop::<NOISE>(row);
+        }
         for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
             *seen = Seen { v: row.values[column], n: row.n[column] };
         }
@@ -281,7 +292,7 @@ impl<M: Model> Worker<'_, M> {
     /// Lists the columns with pulses, those that need the most turns first.
     #[inline(always)]
     fn sort(&mut self, row: &Row) {
-        let mut most = 0;
+        let mut most = [0; LANES];
         for ((turns, free), n) in self.turns.iter_mut().zip(&self.free).zip(row.n.chunks(LANES)) {
             let mut odd = [0u32; LANES];
             if row.begun || row.keeps {
@@ -290,10 +301,10 @@ impl<M: Model> Worker<'_, M> {
             for lane in 0..LANES {
                 let pulses = (!free[lane]).count_ones();
                 turns[lane] = if pulses == 0 { 0 } else { (pulses + odd[lane]).div_ceil(2) as u8 };
-                most = most.max(turns[lane]);
+                most[lane] = most[lane].max(turns[lane]);
             }
         }
-        for key in (1..=most).rev() {
+        for key in (1..=most.into_iter().fold(0, u8::max)).rev() {
             for (block, turns) in self.turns.iter().enumerate() {
                 self.listed = self.isa.list(turns, key, (block * LANES) as u32, &mut self.order, self.listed);
             }
@@ -391,12 +402,12 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
 #[inline(always)]
 fn fits(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[u32; LANES], d: u32) -> bool {
     let mut next = [0u32; LANES];
-    let mut all = u32::MAX;
+    let mut over = 0;
     for lane in 0..LANES {
         next[lane] = free[lane] << (x[lane] & d & SLOT_BITS).count_ones();
-        all &= next[lane];
+        over |= !next[lane] & 1 << 31;
     }
-    if all >> 31 == 0 {
+    if over != 0 {
         return false;
     }
     for lane in 0..LANES {

@@ -11,7 +11,7 @@
 use super::update::Span;
 use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
-use crate::simd::{Kernel, LANES};
+use crate::simd::{Isa, Kernel, LANES};
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
@@ -154,6 +154,22 @@ impl Trains {
         Some(Fired { list, begin })
     }
 
+    /// How often lines fire in each entry.
+    pub(super) fn fires(&self, isa: Isa) -> Vec<u64> {
+        let mut fires = vec![0; self.entries()];
+        isa.run(Fires { words: &self.words, fires: &mut fires });
+        fires
+    }
+
+    /// In how many slots of each entry any line fires.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u64> {
+        let entries = self.entries();
+        (0..entries).map(move |entry| {
+            let any = self.any.iter().skip(entry).step_by(entries.max(1)).fold(0, |all, any| all | any);
+            u64::from(any.count_ones())
+        })
+    }
+
     /// Number of words per line.
     pub(crate) fn entries(&self) -> usize {
         self.begin[self.begin.len() - 1]
@@ -174,6 +190,22 @@ impl Trains {
     pub(crate) fn block(&self, at: usize) -> &[[u32; LANES]] {
         let size = self.entries() * LANES;
         self.words[(at - self.first) * size..][..size].as_chunks().0
+    }
+}
+
+struct Fires<'a> {
+    words: &'a [u32],
+    fires: &'a mut [u64],
+}
+
+impl Kernel for Fires<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let entries = self.words.as_chunks::<LANES>().0.iter().enumerate();
+        let size = self.fires.len();
+        entries.for_each(|(at, lanes)| {
+            self.fires[at % size] += u64::from(lanes.iter().map(|word| (word & SLOT_BITS).count_ones()).sum::<u32>())
+        });
     }
 }
 
