@@ -1,30 +1,44 @@
 //! What an update is made of, counted exactly: a guard of the kernel's speed that no noise of a machine can break. A change of the kernel that needs
 //! less is welcome, and writes its numbers here.
 
-use ohmgrad_benches::{LR, Settings, Work, sgd};
+use allocation_counter::measure;
+use ohmgrad_benches::{Algorithm, LR, Settings, Work, agad, buffered, sgd, tiki_taka};
 use ohmgrad_core::error::Result;
 use ohmgrad_core::pool::{self, Pool};
 
-fn count(mut work: Work, threads: usize) -> Result<pool::Work> {
+/// The work of a tile's first update, and how often its first thread asks for memory.
+fn count(mut work: Work, threads: usize) -> Result<(pool::Work, u64)> {
     let pool = Pool::new(threads)?;
     work.tile.set_weights(&work.weights)?;
-    work.tile.update(&pool, &work.x, &work.d, LR)?;
-    Ok(pool.work())
+    let mut done = Ok(());
+    let allocations = measure(|| done = work.tile.update(&pool, &work.x, &work.d, LR)).count_total;
+    done?;
+    Ok((pool.work(), allocations))
 }
 
 #[test]
 fn updates_take_no_more_work_than_they_did() {
     let small = |isa| move || Work::new(Settings { shape: [10, 128, 10], isa, ..Settings::default() });
-    let works: [(&str, &dyn Fn() -> Result<Work>, pool::Work); 5] = [
-        ("light", &|| Work::light("SoftBounds", &[]), pool::Work { planes: 16769, words: 272572, lanes: 3664128, pulses: 3194954 }),
-        ("heavy", &|| Work::heavy("SoftBounds"), pool::Work { planes: 23062, words: 624916, lanes: 65927296, pulses: 52025658 }),
-        ("sparse", &|| Work::sparse(0.01, sgd()), pool::Work { planes: 1550, words: 16080, lanes: 35072, pulses: 16080 }),
-        ("small", &small(None), pool::Work { planes: 351, words: 240, lanes: 5408, pulses: 2805 }),
-        ("small, portable", &small(Some("portable")), pool::Work { planes: 351, words: 240, lanes: 5408, pulses: 2805 }),
+    let sparse = |algorithm: fn() -> Algorithm| move || Work::sparse(0.01, algorithm());
+    let work = |planes, words, lanes, pulses| pool::Work { planes, words, lanes, pulses };
+    let works: [(&str, &dyn Fn() -> Result<Work>, (pool::Work, u64)); 8] = [
+        ("light", &|| Work::light("SoftBounds", &[]), (work(16769, 272572, 3664128, 3194954), 78)),
+        ("heavy", &|| Work::heavy("SoftBounds"), (work(23062, 624916, 65927296, 52025658), 78)),
+        ("sparse", &sparse(sgd), (work(1550, 16080, 35072, 16080), 78)),
+        ("sparse, Tiki-Taka", &sparse(|| tiki_taka(1)), (work(1619, 16080, 35072, 16080), 116)),
+        ("sparse, with a buffer", &sparse(buffered), (work(2241, 59095, 1126080, 821249), 431)),
+        ("sparse, AGAD", &sparse(agad), (work(1569, 24581, 54240, 24581), 148)),
+        ("small", &small(None), (work(351, 240, 5408, 2805), 45)),
+        ("small, portable", &small(Some("portable")), (work(351, 240, 5408, 2805), 45)),
     ];
-    for (name, work, expected) in works {
+    for (name, work, (expected, allocations)) in works {
         for threads in [1, 2] {
-            assert_eq!(work().and_then(|work| count(work, threads)).unwrap(), expected, "{name}, {threads} threads");
+            let (done, asked) = work().and_then(|work| count(work, threads)).unwrap();
+            assert_eq!(done, expected, "{name}, {threads} threads");
+            // With more threads, some memory is theirs.
+            if threads == 1 {
+                assert_eq!(asked, allocations, "{name}");
+            }
         }
     }
 }
