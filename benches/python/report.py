@@ -140,7 +140,8 @@ def _main(results: Sequence[Result], threads: Sequence[int], batches: int) -> li
         "Medians (lowest-highest) of the rounds; updates in ns per cell and sample, steps and products in ms per call, "
         f"training in s. An epoch of MNIST is {batches} of its {EPOCH} mini-batches of ten, in proportion: those at "
         "its start, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
-        "Ratio: the better of the peer's over ours with the most threads.",
+        "Ratio: the better of the peer's over ours with the most threads. "
+        "[LIMITS.md](LIMITS.md): what bounds the rows.",
         "",
     ]
     head = ["row", "unit", *(["peer", "peer's threads"] if compared else []), *(f"ours {n}T" for n in threads)]
