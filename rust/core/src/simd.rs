@@ -176,7 +176,7 @@ impl Isa {
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 #[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+#[target_feature(enable = "popcnt,avx512f,avx512bw,avx512vl")]
 fn list_wide(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32]) -> usize {
     use std::arch::x86_64::*;
     // SAFETY: 32 keys are 32 bytes.

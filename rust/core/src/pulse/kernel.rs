@@ -347,11 +347,11 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
             let groups = columns.len().div_ceil(WIDTH);
             let mut at = [[columns[0]; WIDTH]; GROUPS];
             at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
-            let spots = |group: usize| Spots::new(&at[group], columns.len() - group * WIDTH);
+            let spots: [Spots; GROUPS] = std::array::from_fn(|group| Spots::new(&at[group], columns.len().saturating_sub(group * WIDTH)));
             let (mut ups, mut pulses, mut number) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
             let mut all = 0;
             for group in 0..groups {
-                let spots = spots(group);
+                let spots = &spots[group];
                 pack.v[group] = spots.gather(values);
                 pack.signs[group] = spots.gather(signs);
                 let mut waits = spots.gather(free).map(|free| !free);
@@ -382,10 +382,9 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
             }
             for group in 0..groups {
                 worker.work.pulses += u64::from(pulses[group].iter().sum::<u32>());
-                let spots = spots(group);
-                spots.scatter(&pack.v[group], values);
+                spots[group].scatter(&pack.v[group], values);
                 if after {
-                    spots.scatter(&number[group], n);
+                    spots[group].scatter(&number[group], n);
                 }
             }
             if let Some(counts) = &mut row.counts {

@@ -165,7 +165,7 @@ impl Trains {
     pub(super) fn slots(&self) -> impl Iterator<Item = u64> {
         let entries = self.entries();
         (0..entries).map(move |entry| {
-            let any = self.any.iter().skip(entry).step_by(entries.max(1)).fold(0, |all, any| all | any);
+            let any = self.any.iter().skip(entry).step_by(entries).fold(0, |all, any| all | any);
             u64::from(any.count_ones())
         })
     }
