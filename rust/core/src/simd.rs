@@ -179,23 +179,26 @@ impl Isa {
 #[target_feature(enable = "popcnt,avx512f,avx512bw,avx512vl")]
 fn list_wide(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32]) -> usize {
     use std::arch::x86_64::*;
-    // SAFETY: 32 keys are 32 bytes.
-    let keys = unsafe { _mm256_loadu_si256(keys.as_ptr().cast()) };
-    let mask = _mm256_cmpeq_epi8_mask(keys, _mm256_set1_epi8(key as i8));
-    if mask == 0 {
+    let own = |at: usize| {
+        // SAFETY: 32 keys are twice 16 bytes.
+        let keys = unsafe { _mm_loadu_si128(keys.as_ptr().add(at).cast()) };
+        _mm_cmpeq_epi8_mask(keys, _mm_set1_epi8(key as i8))
+    };
+    let (low, high) = (own(0), own(WIDTH));
+    if low | high == 0 {
         return 0;
     }
     let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    let low = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
-    let high = _mm512_add_epi32(low, _mm512_set1_epi32(WIDTH as i32));
-    let begin = (mask as u16).count_ones() as usize;
+    let first = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+    let second = _mm512_add_epi32(first, _mm512_set1_epi32(WIDTH as i32));
+    let begin = low.count_ones() as usize;
     assert!(list.len() >= LANES);
     // SAFETY: the list has room for all lanes.
     unsafe {
-        _mm512_storeu_si512(list.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(mask as u16, low));
-        _mm512_storeu_si512(list.as_mut_ptr().add(begin).cast(), _mm512_maskz_compress_epi32((mask >> WIDTH) as u16, high));
+        _mm512_storeu_si512(list.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(low, first));
+        _mm512_storeu_si512(list.as_mut_ptr().add(begin).cast(), _mm512_maskz_compress_epi32(high, second));
     }
-    mask.count_ones() as usize
+    begin + high.count_ones() as usize
 }
 
 /// `a` where the mask is all ones, `b` where it is zero.

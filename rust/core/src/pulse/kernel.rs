@@ -122,8 +122,8 @@ impl<M: Model> Rows<'_, M> {
         if worker.uniform {
             worker.pack.cell = [load(model, cells, |values| [values[0]; WIDTH]); GROUPS];
         }
-        // Entries in which the row fires, and blocks that have not got all of them, with the number that they have got.
-        let (mut list, mut waiting) = (Vec::with_capacity(what.x.entries()), Vec::with_capacity(blocks));
+        // The words of the row, and blocks that have not got all of them, with the number that they have got.
+        let (mut words, mut waiting) = (vec![0; what.x.entries().next_multiple_of(LANES)], Vec::with_capacity(blocks));
         let (mut stops, mut here) = (Vec::new(), Vec::new());
         // Ordinals of the next pulses, where no tally has them.
         let keeps = n.is_some();
@@ -132,19 +132,18 @@ impl<M: Model> Rows<'_, M> {
             let (line, begin) = (first + at, at * columns);
             let n = n.as_mut().map_or(&mut own[..], |n| &mut n[begin..begin + columns]);
             places.begin(line, first, values, n, what.x, seen, &mut stops);
-            list.clear();
-            for (entry, words) in what.d.block(line / LANES).iter().enumerate() {
-                if words[line % LANES] != 0 {
-                    list.push((entry, words[line % LANES]));
-                }
+            let mut fires = 0;
+            for (word, lanes) in words.iter_mut().zip(what.d.block(line / LANES)) {
+                *word = lanes[line % LANES];
+                fires |= *word;
             }
-            if list.is_empty() {
+            if fires == 0 {
                 continue;
             }
             let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
             let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
             if let Some(fired) = what.fired {
-                worker.push_few::<NOISE>(&mut row, fired, &list, &stops, seen);
+                worker.push_few::<NOISE>(&mut row, fired, &words, &stops, seen);
                 worker.finish::<NOISE>(&mut row);
                 continue;
             }
@@ -156,8 +155,8 @@ impl<M: Model> Rows<'_, M> {
                     let (block, from) = waiting[at];
                     here.clear();
                     here.extend(stops.iter().filter_map(|stop: &Stop| stop.within(block * LANES, LANES)));
-                    let got = worker.push::<NOISE>(&mut row, &what, &list, block, from, &here, seen);
-                    if got < list.len() {
+                    let got = worker.push::<NOISE>(&mut row, what.x, &words, block, from, &here, seen);
+                    if got < what.x.entries() {
                         waiting[left] = (block, got);
                         left += 1;
                     }
@@ -212,43 +211,60 @@ struct Row<'a> {
 }
 
 impl<M: Model> Worker<'_, M> {
-    /// Pushes the coincidences of a block of columns with the entries in `list` from `from` on, until a queue is full; gives how many it has got then. At
-    /// stops, cells have their pulses popped and are noted.
+    /// Pushes the coincidences of a block of columns with the row's words from `from` on, until a queue is full; gives how many it has got then. At stops,
+    /// cells have their pulses popped and are noted.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     fn push<const NOISE: bool>(
         &mut self,
         row: &mut Row,
-        what: &Coincidences,
-        list: &[(usize, u32)],
+        x: &Trains,
+        words: &[u32],
         block: usize,
         from: usize,
         stops: &[Stop],
         seen: &mut [Seen],
     ) -> usize {
-        let (x, any) = (what.x.block(block), what.x.any(block));
+        let (entries, x, any) = (x.entries(), x.block(block), x.any(block));
+        let words = words.as_chunks::<LANES>().0;
         // Those before have been noted, and notes of the same moment again are the same.
-        let mut stops = stops.iter().filter(|stop| from == 0 || stop.after > list[from - 1].0).peekable();
-        for (at, &(entry, d)) in list.iter().enumerate().skip(from) {
-            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
-                self.note::<NOISE>(row, block, stop, seen);
+        let mut stops = stops.iter().filter(|stop| from == 0 || stop.after >= from).peekable();
+        for part in from / LANES..words.len() {
+            let (x, words, first) = (&x[part * LANES..], &words[part], part * LANES);
+            let mut meets = [0; LANES];
+            for lane in 0..LANES {
+                let meet = any[part][lane] & words[lane] & SLOT_BITS != 0 && first + lane >= from;
+                meets[lane] = u8::from(meet);
             }
-            if any[entry] & d & SLOT_BITS != 0 {
-                self.work.words += 1;
-                if !fits(&mut self.signs[block], &mut self.free[block], &x[entry], d) {
-                    return at;
+            let mut list = [0; LANES];
+            let listed = self.isa.list(&meets, 1, 0, &mut list, 0);
+            let mut rest = &list[..listed];
+            loop {
+                // Up to the next stop, of which those at the end of these words may wait.
+                let stop = stops.peek();
+                let until = stop.map_or(rest.len(), |stop| rest.iter().take_while(|entry| first + (**entry as usize) < stop.after).count());
+                let done = append(&mut self.signs[block], &mut self.free[block], x, words, &rest[..until]);
+                self.work.words += done as u64;
+                if done < until {
+                    self.work.words += 1;
+                    return first + rest[done] as usize;
+                }
+                rest = &rest[done..];
+                match stops.next_if(|_| !rest.is_empty()) {
+                    Some(stop) => self.note::<NOISE>(row, block, stop, seen),
+                    None => break,
                 }
             }
         }
         stops.for_each(|stop| self.note::<NOISE>(row, block, stop, seen));
-        list.len()
+        entries
     }
 
     /// Pushes the coincidences of all columns, column by column: few of them fire. They are left to be popped.
     #[inline(always)]
-    fn push_few<const NOISE: bool>(&mut self, row: &mut Row, fired: &Fired, list: &[(usize, u32)], stops: &[Stop], seen: &mut [Seen]) {
+    fn push_few<const NOISE: bool>(&mut self, row: &mut Row, fired: &Fired, words: &[u32], stops: &[Stop], seen: &mut [Seen]) {
         let mut stops = stops.iter().peekable();
-        for &(entry, d) in list {
+        for (entry, &d) in words.iter().enumerate().filter(|(_, d)| **d != 0) {
             while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
                 self.pop_and_note::<NOISE>(row, stop, seen);
             }
@@ -397,25 +413,32 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     }
 }
 
-/// Appends the coincidences of a word to the queues of a block, unless one of them runs over.
+/// Appends the coincidences of some entries to the queues of a block, until one of them would run over; gives for how many there was room.
 #[inline(always)]
-fn fits(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[u32; LANES], d: u32) -> bool {
-    let mut next = [0u32; LANES];
-    let mut over = 0;
-    for lane in 0..LANES {
-        next[lane] = free[lane] << (x[lane] & d & SLOT_BITS).count_ones();
-        over |= !next[lane] & 1 << 31;
+fn append(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[[u32; LANES]], d: &[u32; LANES], entries: &[u32]) -> usize {
+    let (mut queue, mut room) = (*signs, *free);
+    let mut done = 0;
+    for entry in entries {
+        let (x, d) = (&x[*entry as usize], d[*entry as usize]);
+        let mut next = [0u32; LANES];
+        let mut over = 0;
+        for lane in 0..LANES {
+            next[lane] = room[lane] << (x[lane] & d & SLOT_BITS).count_ones();
+            over |= !next[lane] & 1 << 31;
+        }
+        if over != 0 {
+            break;
+        }
+        for lane in 0..LANES {
+            let up = (((x[lane] ^ d) as i32) >> 31) as u32;
+            let new = room[lane] ^ next[lane];
+            queue[lane] = (queue[lane] & !new) | (up & new);
+        }
+        room = next;
+        done += 1;
     }
-    if over != 0 {
-        return false;
-    }
-    for lane in 0..LANES {
-        let up = (((x[lane] ^ d) as i32) >> 31) as u32;
-        let new = free[lane] ^ next[lane];
-        signs[lane] = (signs[lane] & !new) | (up & new);
-    }
-    *free = next;
-    true
+    (*signs, *free) = (queue, room);
+    done
 }
 
 /// Appends the coincidences of a word with those of some columns, and lists the columns that had none before, from `listed` on. Gives what is left where

@@ -22,7 +22,7 @@ pub(crate) const SLOT_BITS: u32 = (1 << SLOTS) - 1;
 #[derive(Debug)]
 pub(crate) struct Trains {
     words: Vec<u32>,
-    /// `[block of lines][entry]`: the slots in which any line of the block fires.
+    /// `[block of lines][entry]`: the slots in which any line of the block fires; with zeros up to a number of entries that [`LANES`] divides.
     any: Vec<u32>,
     /// The first block that there is.
     first: usize,
@@ -109,7 +109,12 @@ impl Trains {
     }
 
     fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>) -> Self {
-        let any = words.as_chunks::<LANES>().0.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS).collect();
+        let entries = begin[begin.len() - 1];
+        let mut any = Vec::new();
+        for block in words.as_chunks::<LANES>().0.chunks(entries.max(1)) {
+            any.extend(block.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS));
+            any.resize(any.len().next_multiple_of(LANES), 0);
+        }
         Self { words, any, first, begin }
     }
 
@@ -138,10 +143,10 @@ impl Trains {
             return None;
         }
         let (mut list, mut begin) = (Vec::with_capacity(count), vec![0]);
-        let blocks = if self.entries() == 0 { 0 } else { self.any.len() / self.entries() };
+        let blocks = self.words.len() / (self.entries() * LANES).max(1);
         for entry in 0..self.entries() {
             for at in 0..blocks {
-                if self.any[at * self.entries() + entry] != 0 {
+                if self.any(self.first + at).as_flattened()[entry] != 0 {
                     let block = &self.block(self.first + at)[entry];
                     let first = (self.first + at) * LANES;
                     list.extend(
@@ -165,7 +170,7 @@ impl Trains {
     pub(super) fn slots(&self) -> impl Iterator<Item = u64> {
         let entries = self.entries();
         (0..entries).map(move |entry| {
-            let any = self.any.iter().skip(entry).step_by(entries).fold(0, |all, any| all | any);
+            let any = self.any.iter().skip(entry).step_by(entries.next_multiple_of(LANES)).fold(0, |all, any| all | any);
             u64::from(any.count_ones())
         })
     }
@@ -180,10 +185,10 @@ impl Trains {
         self.begin[b]
     }
 
-    /// Per entry, the slots in which any line of the block fires.
-    pub(crate) fn any(&self, at: usize) -> &[u32] {
-        let entries = self.entries();
-        &self.any[(at - self.first) * entries..][..entries]
+    /// Per entry, the slots in which any line of the block fires; beyond the last one, none.
+    pub(crate) fn any(&self, at: usize) -> &[[u32; LANES]] {
+        let size = self.entries().next_multiple_of(LANES);
+        self.any[(at - self.first) * size..][..size].as_chunks().0
     }
 
     /// The words of one block of lines: `[entry][lane]`.
