@@ -228,7 +228,7 @@ impl<M: Model> Worker<'_, M> {
         let (entries, x, any) = (x.entries(), x.block(block), x.any(block));
         let words = words.as_chunks::<LANES>().0;
         // Those before have been noted, and notes of the same moment again are the same.
-        let mut stops = stops.iter().filter(|stop| from == 0 || stop.after >= from).peekable();
+        let mut stops = stops.iter().filter(|stop| stop.after >= from).peekable();
         for part in from / LANES..words.len() {
             let (x, words, first) = (&x[part * LANES..], &words[part], part * LANES);
             let mut meets = [0; LANES];
@@ -413,6 +413,12 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     }
 }
 
+/// `signs` with bit 31 of `up` in the places `new`.
+#[inline(always)]
+fn signed(signs: u32, new: u32, up: u32) -> u32 {
+    (signs & !new) | (((up as i32) >> 31) as u32 & new)
+}
+
 /// Appends the coincidences of some entries to the queues of a block, until one of them would run over; gives for how many there was room.
 #[inline(always)]
 fn append(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[[u32; LANES]], d: &[u32; LANES], entries: &[u32]) -> usize {
@@ -430,9 +436,7 @@ fn append(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[[u32; LANES]],
             break;
         }
         for lane in 0..LANES {
-            let up = (((x[lane] ^ d) as i32) >> 31) as u32;
-            let new = room[lane] ^ next[lane];
-            queue[lane] = (queue[lane] & !new) | (up & new);
+            queue[lane] = signed(queue[lane], room[lane] ^ next[lane], x[lane] ^ d);
         }
         room = next;
         done += 1;
@@ -462,9 +466,7 @@ fn few_fit<'a>(
         }
         order[busy] = column;
         busy += usize::from(*free == u32::MAX && next != u32::MAX);
-        let up = (((x ^ d) as i32) >> 31) as u32;
-        let new = *free ^ next;
-        signs[column as usize] = (signs[column as usize] & !new) | (up & new);
+        signs[column as usize] = signed(signs[column as usize], *free ^ next, x ^ d);
         *free = next;
         done += 1;
     }

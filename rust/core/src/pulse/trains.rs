@@ -110,8 +110,9 @@ impl Trains {
 
     fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>) -> Self {
         let entries = begin[begin.len() - 1];
-        let mut any = Vec::new();
-        for block in words.as_chunks::<LANES>().0.chunks(entries.max(1)) {
+        let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
+        let mut any = Vec::with_capacity(blocks.len() * entries.next_multiple_of(LANES));
+        for block in blocks {
             any.extend(block.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS));
             any.resize(any.len().next_multiple_of(LANES), 0);
         }
