@@ -25,6 +25,7 @@ test: $(STAMPS)/dev
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps
 	cargo test --quiet --locked
+	cargo test --quiet --locked -p ohmgrad-benches --test work
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
