@@ -861,7 +861,7 @@ def divided() -> Any:
     """Puts the division of work back as it was."""
     yield
     _core.set_division()
-    _core.set_split_threshold(1 << 18)
+    _core.set_split_threshold()
 
 
 @pytest.mark.usefixtures("divided")

@@ -456,7 +456,7 @@ def divided() -> Iterator[None]:
     yield
     _core.set_division()
     og.threads(before)
-    _core.set_split_threshold(1 << 18)
+    _core.set_split_threshold()
 
 
 def divide(rows: int, cut: bool, threads: int) -> None:

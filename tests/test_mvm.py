@@ -608,7 +608,7 @@ def test_threads_leave_no_trace(mv_type: Any) -> None:
             tile = tile_with(weights(), io)
             results.append((tile.forward(vectors(40, COLUMNS)), tile.backward(vectors(40, ROWS))))
     finally:
-        _core.set_split_threshold(1 << 17)
+        _core.set_split_threshold()
         og.threads(before)
     for one, three in zip(*results, strict=True):
         np.testing.assert_array_equal(one, three)

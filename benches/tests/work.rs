@@ -21,6 +21,7 @@ fn updates_take_no_more_work_than_they_did() {
     let small = |isa| move || Work::new(Settings { shape: [10, 128, 10], isa, ..Settings::default() });
     let sparse = |algorithm: fn() -> Algorithm| move || Work::sparse(0.01, algorithm());
     let work = |planes, words, lanes, pulses| pool::Work { planes, words, lanes, pulses };
+    #[allow(clippy::type_complexity)]
     let works: [(&str, &dyn Fn() -> Result<Work>, (pool::Work, u64)); 8] = [
         ("light", &|| Work::light("SoftBounds", &[]), (work(16769, 272572, 3664128, 3194954), 78)),
         ("heavy", &|| Work::heavy("SoftBounds"), (work(23062, 624916, 65927296, 52025658), 78)),

@@ -52,6 +52,7 @@ pub mod device;
 pub mod devices;
 pub mod error;
 pub mod fields;
+mod helpers;
 pub mod math;
 pub mod mvm;
 pub mod ops;

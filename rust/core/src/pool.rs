@@ -1,14 +1,15 @@
 //! Threads: a pool is an argument, never a global. Work is split by rows or lines, never within a sum, so the bits do not depend on it.
 
 use crate::error::{Error, Result};
+use crate::helpers::Helpers;
 use crate::simd::Isa;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Worker threads and the counters that show what they did.
+/// The caller and its helpers, and the counters that show what they did.
 #[derive(Debug)]
 pub struct Pool {
-    workers: Option<rayon_core::ThreadPool>,
+    helpers: Helpers,
     threads: usize,
     split_threshold: AtomicUsize,
     share: AtomicUsize,
@@ -37,22 +38,18 @@ pub(crate) struct Machine<'a> {
     pub(crate) pool: &'a Pool,
 }
 
-/// Waking a thread costs some 50 us, so that less work than this is done sooner by one. Work is in nanoseconds, roughly.
-const SPLIT_THRESHOLD: usize = 1 << 18;
+/// Less work than this is done sooner by one thread. Work is in nanoseconds, roughly.
+pub const SPLIT_THRESHOLD: usize = 1 << 14;
 
 impl Pool {
-    /// A pool of `threads` workers; one means the caller's own thread.
+    /// A pool of `threads` workers, of which one is the caller's own thread.
     pub fn new(threads: usize) -> Result<Self> {
         if !(1..=1024).contains(&threads) {
             return Err(Error::value("threads", threads, "1 to 1024"));
         }
-        let build = |n| rayon_core::ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("ohmgrad-{i}")).build();
-        let workers = match threads {
-            1 => None,
-            n => Some(build(n).map_err(|e| Error::new("threads", format!("could not be started: {e}")))?),
-        };
+        let helpers = Helpers::new(threads - 1).map_err(|e| Error::new("threads", format!("could not be started: {e}")))?;
         Ok(Self {
-            workers,
+            helpers,
             threads,
             split_threshold: AtomicUsize::new(SPLIT_THRESHOLD),
             share: AtomicUsize::new(0),
@@ -85,7 +82,7 @@ impl Pool {
         }
     }
 
-    /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread.
+    /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread; 0: all workers take part in all others.
     pub fn set_split_threshold(&self, work: usize) {
         self.split_threshold.store(work, Ordering::Relaxed);
     }
@@ -114,7 +111,7 @@ impl Pool {
     }
 
     fn splits(&self, work: usize) -> bool {
-        self.workers.is_some() && work >= self.split_threshold.load(Ordering::Relaxed)
+        self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed)
     }
 
     /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.
@@ -125,26 +122,26 @@ impl Pool {
     /// The same for chunks made beforehand.
     pub(crate) fn run<C: Send>(&self, chunks: impl ExactSizeIterator<Item = C>, work: usize, rows: usize, f: impl Fn(usize, C) + Sync) {
         let count = chunks.len();
-        let workers = match &self.workers {
-            Some(workers) if self.splits(work) && count > 1 => workers,
-            _ => {
-                self.rows[0].fetch_add((rows * count) as u64, Ordering::Relaxed);
-                return chunks.enumerate().for_each(|(at, chunk)| f(at, chunk));
-            }
-        };
+        if !self.splits(work) || count <= 1 {
+            self.rows[0].fetch_add((rows * count) as u64, Ordering::Relaxed);
+            return chunks.enumerate().for_each(|(at, chunk)| f(at, chunk));
+        }
         let slots: Vec<Mutex<Option<C>>> = chunks.map(|chunk| Mutex::new(Some(chunk))).collect();
-        // Every worker starts with a chunk of its own and then takes what is left.
-        let next = AtomicUsize::new(self.threads);
-        workers.broadcast(|context| {
-            let mut at = context.index();
+        // If all take part, each begins with a chunk of its own.
+        let all = self.split_threshold.load(Ordering::Relaxed) == 0;
+        let next = AtomicUsize::new(if all { self.threads } else { 0 });
+        let take = || next.fetch_add(1, Ordering::Relaxed);
+        let part = |worker: usize| {
+            let mut at = if all { worker } else { take() };
             while at < count {
                 let chunk = slots[at].lock().ok().and_then(|mut slot| slot.take());
                 if let Some(chunk) = chunk {
                     f(at, chunk);
-                    self.rows[context.index()].fetch_add(rows as u64, Ordering::Relaxed);
+                    self.rows[worker].fetch_add(rows as u64, Ordering::Relaxed);
                 }
-                at = next.fetch_add(1, Ordering::Relaxed);
+                at = take();
             }
-        });
+        };
+        self.helpers.run(&part, all);
     }
 }

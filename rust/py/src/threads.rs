@@ -1,7 +1,7 @@
 //! The process's pool and instruction set: made on first use, anew in a forked child.
 
 use crate::convert::value_error;
-use ohmgrad_core::pool::Pool;
+use ohmgrad_core::pool::{Pool, SPLIT_THRESHOLD};
 use ohmgrad_core::rng::STREAM_VERSION;
 use ohmgrad_core::simd::Isa;
 use pyo3::prelude::*;
@@ -63,8 +63,9 @@ pub fn work() -> PyResult<Vec<u64>> {
     Ok(pool()?.rows_by_worker())
 }
 
-/// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread.
+/// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread; 0: all workers take part in all others.
 #[pyfunction]
+#[pyo3(signature = (work = SPLIT_THRESHOLD))]
 pub fn set_split_threshold(work: usize) -> PyResult<()> {
     pool()?.set_split_threshold(work);
     Ok(())
