@@ -176,16 +176,22 @@ impl Key {
 /// Adds `sigma` times normals `0, 1, 2, ...` of counter 0 to `values`.
 #[inline(always)]
 pub(crate) fn add_normals(key: Key, sigma: f32, values: &mut [f32]) {
+    with_normals(key, 0, values, |v, z| v + sigma * z);
+}
+
+/// Puts `f` of a value and of its normal, `0, 1, 2, ...` of `counter`, in the place of the value.
+#[inline(always)]
+pub(crate) fn with_normals(key: Key, counter: u32, values: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     const PAIRS: usize = 16;
+    let base = counter.wrapping_mul(STEP_I);
     for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
-        let (mut even, mut odd) = ([0f32; PAIRS], [0f32; PAIRS]);
-        for pair in 0..PAIRS {
+        let mut z = [[0f32; 2]; PAIRS];
+        for (pair, z) in z.iter_mut().enumerate() {
             let n = 2 * (block * PAIRS + pair) as u32;
-            (even[pair], odd[pair]) = key.normals_at(n.wrapping_mul(STEP_N));
+            let (even, odd) = key.normals_at(base.wrapping_add(n.wrapping_mul(STEP_N)));
+            *z = [even, odd];
         }
-        for (at, v) in values.iter_mut().enumerate() {
-            *v += sigma * if at % 2 == 0 { even[at / 2] } else { odd[at / 2] };
-        }
+        values.iter_mut().zip(z.as_flattened()).for_each(|(v, z)| *v = f(*v, *z));
     }
 }
 

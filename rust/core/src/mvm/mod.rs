@@ -43,7 +43,7 @@ pub(crate) use io::{Mean, abs_max};
 pub(crate) use multiply::{Matrix, multiply};
 
 use crate::pool::Machine;
-use crate::rng::{Key, STEP_I, STEP_N};
+use crate::rng::{Key, with_normals};
 use crate::simd::{Isa, Kernel};
 use converters::{Outputs, convert_in};
 use currents::{Currents, weight_noise};
@@ -92,18 +92,7 @@ struct FillNormals<'a> {
 impl Kernel for FillNormals<'_> {
     #[inline(always)]
     fn run(self) {
-        const PAIRS: usize = 16;
-        let base = self.counter.wrapping_mul(STEP_I);
-        for (block, values) in self.values.chunks_mut(2 * PAIRS).enumerate() {
-            let (mut even, mut odd) = ([0f32; PAIRS], [0f32; PAIRS]);
-            for pair in 0..PAIRS {
-                let n = 2 * (block * PAIRS + pair) as u32;
-                (even[pair], odd[pair]) = self.key.normals_at(base.wrapping_add(n.wrapping_mul(STEP_N)));
-            }
-            for (at, v) in values.iter_mut().enumerate() {
-                *v = if at % 2 == 0 { even[at / 2] } else { odd[at / 2] };
-            }
-        }
+        with_normals(self.key, self.counter, self.values, |_, z| z);
     }
 }
 

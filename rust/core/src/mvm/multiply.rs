@@ -1,4 +1,4 @@
-//! The exact products with a matrix, summed from left to right and vectorised over vectors or outputs.
+//! The exact products with a matrix of finite weights, summed from left to right and vectorised over vectors or outputs.
 
 use crate::pool::Machine;
 use crate::simd::Kernel;
@@ -25,20 +25,13 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
     let batch = v.len() / matrix.lines().0;
     let work = values.len() * batch / 8;
     if forward {
-        // Lanes are vectors: v becomes [block of vectors][column][lane], y comes as [row][vector padded].
-        let blocks = batch.div_ceil(BATCH);
-        let mut packed = vec![0f32; blocks * columns * BATCH];
-        for (b, v) in v.chunks_exact(columns).enumerate() {
-            let at = (b / BATCH) * columns * BATCH + b % BATCH;
-            for (j, v) in v.iter().enumerate() {
-                packed[at + j * BATCH] = *v;
-            }
-        }
-        let width = blocks * BATCH;
+        // Lanes are vectors; y comes as [row][vector padded].
+        let blocks: Vec<Block> = v.chunks(BATCH * columns).map(|v| Block::new(v, columns)).collect();
+        let width = blocks.len() * BATCH;
         let mut out = vec![0f32; rows * width];
-        let chunk = pool.share(rows, work).next_multiple_of(4);
+        let chunk = pool.share(rows, work).next_multiple_of(ROWS);
         pool.chunks(&mut out, chunk * width, work, 0, |at, out| {
-            isa.run(Forward { values, columns, first: at * chunk, packed: &packed, out, width });
+            isa.run(Forward { values, columns, first: at * chunk, blocks: &blocks, out, width });
         });
         let rows_out = rows;
         for (b, y) in y.chunks_exact_mut(rows_out).enumerate() {
@@ -59,12 +52,41 @@ const STRIP: usize = 256;
 
 /// Vectors side by side in a forward product.
 const BATCH: usize = 16;
+/// Rows at a time.
+const ROWS: usize = 4;
+
+/// Vectors side by side, without the columns where all of them are zero: these add nothing to a sum, which is never a negative zero.
+struct Block {
+    columns: Vec<usize>,
+    /// What the vectors have there.
+    values: Vec<Aligned>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Aligned([f32; BATCH]);
+
+impl Block {
+    fn new(v: &[f32], columns: usize) -> Self {
+        // All bits but the sign.
+        let mut any = vec![0u32; columns];
+        for v in v.chunks_exact(columns) {
+            any.iter_mut().zip(v).for_each(|(any, v)| *any |= v.to_bits() << 1);
+        }
+        let columns: Vec<usize> = (0..columns).filter(|column| any[*column] != 0).collect();
+        let mut values = vec![Aligned([0.0; BATCH]); columns.len()];
+        for (lane, v) in v.chunks_exact(any.len()).enumerate() {
+            values.iter_mut().zip(&columns).for_each(|(values, column)| values.0[lane] = v[*column]);
+        }
+        Self { columns, values }
+    }
+}
 
 struct Forward<'a> {
     values: &'a [f32],
     columns: usize,
     first: usize,
-    packed: &'a [f32],
+    blocks: &'a [Block],
     out: &'a mut [f32],
     width: usize,
 }
@@ -72,20 +94,20 @@ struct Forward<'a> {
 impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run(self) {
-        for (quad, out) in self.out.chunks_mut(4 * self.width).enumerate() {
-            let first = self.first + 4 * quad;
+        for (group, out) in self.out.chunks_mut(ROWS * self.width).enumerate() {
+            let first = self.first + ROWS * group;
             let count = out.len() / self.width;
-            // Four rows at a time; a ragged last group repeats its last row, whose sums are dropped.
+            // A ragged last group repeats its last row, whose sums are dropped.
             let row = |k: usize| {
                 let at = (first + k.min(count - 1)) * self.columns;
                 &self.values[at..at + self.columns]
             };
             let rows = [row(0), row(1), row(2), row(3)];
-            for (block, v) in self.packed.chunks_exact(self.columns * BATCH).enumerate() {
-                let mut sums = [[0f32; BATCH]; 4];
-                for (j, v) in v.as_chunks::<BATCH>().0.iter().enumerate() {
+            for (block, Block { columns, values }) in self.blocks.iter().enumerate() {
+                let mut sums = [[0f32; BATCH]; ROWS];
+                for (column, Aligned(v)) in columns.iter().zip(values) {
                     for (sum, row) in sums.iter_mut().zip(rows) {
-                        let w = row[j];
+                        let w = row[*column];
                         for lane in 0..BATCH {
                             sum[lane] += w * v[lane];
                         }
