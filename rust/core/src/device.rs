@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
 use crate::math::{self, Real};
 use crate::rng::Key;
-use crate::simd::{clip, finite, select};
+use crate::simd::{Group, WIDTH, clip, finite, select};
 use std::ops::RangeInclusive;
 
 /// Parameters of a cell as the kernel sees them: common ones and up to four coefficients that the model prepared.
@@ -53,8 +53,9 @@ pub struct Cell<R> {
 
 /// What one file in `devices/` says.
 pub trait Model: Send + Sync {
-    /// Whether the response looks something up, which vector code cannot.
-    const LOOKS_UP: bool = false;
+    /// Whether responses are worked out apart from the rest of a pulse: where one looks something up, and where one is so long that the compiler would not
+    /// use the widest registers for both.
+    const APART: bool = false;
 
     /// Names of the model's own per-cell parameters, at most two.
     fn own(&self) -> &'static [&'static str] {
@@ -71,6 +72,14 @@ pub trait Model: Send + Sync {
 
     /// The response `q_up` (mask all ones) or `q_down` (mask zero) at the stored value `v`, apart from the cell's step.
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R;
+
+    /// The same for a group of cells, where responses are worked out apart; a model that looks something up can do it for all of them at once.
+    #[inline(always)]
+    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        for lane in 0..WIDTH {
+            q[lane] = self.response(&cell.lane(lane), v[lane], up[lane]);
+        }
+    }
 
     /// The stored value after one pulse, before it is clipped; `q` is the response there, `z` a fresh normal number.
     #[inline(always)]

@@ -124,6 +124,16 @@ pub(crate) fn rint(x: f32) -> f32 {
     if x.abs() < 4_194_304.0 { y } else { x }
 }
 
+/// A setting in both widths: a choice between two settings of 64 bits would halve the lanes of a kernel that works on 32.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting(pub f64, f32);
+
+impl From<f64> for Setting {
+    fn from(v: f64) -> Self {
+        Self(v, v as f32)
+    }
+}
+
 /// The numbers in which responses are written: `f32` in the kernel, `f64` for theory and tables.
 pub trait Real:
     Copy
@@ -135,6 +145,8 @@ pub trait Real:
 {
     /// A constant.
     fn lit(v: f64) -> Self;
+    /// A setting.
+    fn setting(v: Setting) -> Self;
     /// `self^y` for a base that is not negative.
     fn pow(self, y: Self) -> Self;
     /// `e^self - 1`.
@@ -149,6 +161,10 @@ impl Real for f32 {
     #[inline(always)]
     fn lit(v: f64) -> f32 {
         v as f32
+    }
+    #[inline(always)]
+    fn setting(v: Setting) -> f32 {
+        v.1
     }
     #[inline(always)]
     fn pow(self, y: f32) -> f32 {
@@ -171,6 +187,9 @@ impl Real for f32 {
 impl Real for f64 {
     fn lit(v: f64) -> f64 {
         v
+    }
+    fn setting(v: Setting) -> f64 {
+        v.0
     }
     fn pow(self, y: f64) -> f64 {
         self.powf(y)

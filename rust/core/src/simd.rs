@@ -213,6 +213,15 @@ pub(crate) fn finite(v: f32) -> f32 {
     clip(v, f32::MIN, f32::MAX)
 }
 
+/// The whole part of `v` within `[0, high]`, `high` less than 2^31.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(crate) fn whole(v: f32, high: f32) -> u32 {
+    assert!(high < 2_147_483_648.0);
+    // SAFETY: clipped to a range of whole numbers that fit; NaN ends in it, too.
+    (unsafe { clip(v, 0.0, high).to_int_unchecked::<i32>() }) as u32
+}
+
 /// `v` within `[low, high]`, by comparison, so that NaN (an overflow times zero) ends at a bound, the same one everywhere.
 #[inline(always)]
 pub(crate) fn clip(v: f32, low: f32, high: f32) -> f32 {

@@ -9,14 +9,15 @@ use super::{expm1, inverse};
 use crate::device::{Cell, Facts, LARGEST, Model, NOT_NEGATIVE, Noise, POSITIVE, read_steps};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::math::Real;
+use crate::math::{Real, Setting};
 use crate::simd::select;
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
 pub struct ExpStep {
-    size: [f64; 2],
-    gamma: [f64; 2],
+    size: [Setting; 2],
+    /// That of down steps is negative.
+    gamma: [Setting; 2],
     a: f64,
     b: f64,
     noise_add: f32,
@@ -44,11 +45,14 @@ impl ExpStep {
         }
         let noise_add = fields.real("dw_min_std_add", 0.0, NOT_NEGATIVE)? as f32;
         let noise_slope = fields.real("dw_min_std_slope", 0.0, NOT_NEGATIVE)? as f32;
+        let (size, gamma) = (size.map(Setting::from), [gamma[0].into(), (-gamma[1]).into()]);
         Ok(Self { size, gamma, a, b, noise_add, noise_slope, steps, granularity })
     }
 }
 
 impl Model for ExpStep {
+    const APART: bool = true;
+
     #[inline(always)]
     fn prepare<R: Real>(&self, [w_max, w_min, ..]: [R; 4], _: [R; 2]) -> [R; 4] {
         [R::lit(2.0 * self.a) * inverse(w_max - w_min), R::lit(0.0), R::lit(0.0), R::lit(0.0)]
@@ -57,8 +61,8 @@ impl Model for ExpStep {
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         let y = v * cell.k[0] + R::lit(self.b);
-        let power = (y * R::select(up, R::lit(self.gamma[0]), R::lit(-self.gamma[1]))).expm1() + R::lit(1.0);
-        let q = R::lit(1.0) - R::select(up, R::lit(self.size[0]), R::lit(self.size[1])) * power;
+        let power = (y * R::select(up, R::setting(self.gamma[0]), R::setting(self.gamma[1]))).expm1() + R::lit(1.0);
+        let q = R::lit(1.0) - R::select(up, R::setting(self.size[0]), R::setting(self.size[1])) * power;
         if q > R::lit(0.0) { q } else { R::lit(0.0) }
     }
 

@@ -6,6 +6,7 @@ use crate::device::{Cell, Facts, Model, NOT_NEGATIVE, POSITIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
+use crate::simd::Group;
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ impl PiecewiseStep {
 }
 
 impl Model for PiecewiseStep {
-    const LOOKS_UP: bool = true;
+    const APART: bool = true;
 
     #[inline(always)]
     fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
@@ -46,6 +47,11 @@ impl Model for PiecewiseStep {
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         self.table.response(cell, v, up)
+    }
+
+    #[inline(always)]
+    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        self.table.responses(cell, v, up, q);
     }
 
     fn facts(&self) -> Facts {

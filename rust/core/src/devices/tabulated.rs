@@ -8,6 +8,7 @@ use crate::device::{Cell, Facts, LARGEST, Model, NOT_NEGATIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
+use crate::simd::{Group, Spots, WIDTH, whole};
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub(super) struct Table {
     starts: Vec<u32>,
     /// The most intervals that end in a part.
     most: usize,
+    /// All `a` of the lines, and all `b`, as the kernel gathers them.
+    flat: [Vec<f32>; 2],
 }
 
 impl Table {
@@ -63,7 +66,8 @@ impl Table {
             let b = (q[i + 1] - q[i]) / (at[i + 1] - at[i]);
             [q[i] - b * at[i], b]
         };
-        let lines = (0..n - 1).map(|i| [line(&q[1], i), line(&q[0], i)]).collect();
+        let lines: Vec<_> = (0..n - 1).map(|i| [line(&q[1], i), line(&q[0], i)]).collect();
+        let flat = [0, 1].map(|part| lines.as_flattened().iter().map(|line| line[part] as f32).collect());
         let mut ends: Vec<f32> = at[1..n - 1].iter().map(|v| *v as f32).collect();
         // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
         let parts = 4 * n.next_power_of_two();
@@ -71,7 +75,7 @@ impl Table {
         let most = (0..parts).map(|k| start(k + 1) - start(k)).max().unwrap_or(0);
         let starts = (0..parts).map(|k| start(k) as u32).collect();
         ends.push(f32::INFINITY);
-        Self { ends, lines, starts, most }
+        Self { ends, lines, starts, most, flat }
     }
 
     /// What [`Table::response`] needs of a cell, as [`Model::prepare`] gives it.
@@ -84,6 +88,32 @@ impl Table {
     #[inline(always)]
     pub(super) fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         self.look_up((v - cell.w_min) * cell.k[0], up)
+    }
+
+    /// The same for a group of cells.
+    #[inline(always)]
+    pub(super) fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        let parts = self.starts.len() as f32;
+        let (mut position, mut part) = ([0.0; WIDTH], [0; WIDTH]);
+        for lane in 0..WIDTH {
+            position[lane] = (v[lane] - cell.w_min[lane]) * cell.k[0][lane];
+            part[lane] = whole(position[lane] * parts, parts - 1.0);
+        }
+        let mut interval = Spots::new(&part, WIDTH).gather(&self.starts);
+        for _ in 0..self.most {
+            let ends = Spots::new(&interval, WIDTH).gather(&self.ends);
+            for lane in 0..WIDTH {
+                interval[lane] += u32::from(ends[lane] <= position[lane]);
+            }
+        }
+        for lane in 0..WIDTH {
+            interval[lane] = 2 * interval[lane] + (up[lane] & 1);
+        }
+        let lines = Spots::new(&interval, WIDTH);
+        let (a, b) = (lines.gather(&self.flat[0]), lines.gather(&self.flat[1]));
+        for lane in 0..WIDTH {
+            q[lane] = a[lane] + b[lane] * position[lane];
+        }
     }
 
     /// The line through the tables at `position`, 0 to 1.
@@ -101,7 +131,7 @@ impl Table {
 }
 
 impl Model for Tabulated {
-    const LOOKS_UP: bool = true;
+    const APART: bool = true;
 
     #[inline(always)]
     fn prepare<R: Real>(&self, common: [R; 4], _: [R; 2]) -> [R; 4] {
@@ -111,6 +141,11 @@ impl Model for Tabulated {
     #[inline(always)]
     fn response<R: Real>(&self, cell: &Cell<R>, v: R, up: u32) -> R {
         self.table.response(cell, v, up)
+    }
+
+    #[inline(always)]
+    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        self.table.responses(cell, v, up, q);
     }
 
     fn facts(&self) -> Facts {

@@ -37,15 +37,16 @@ impl Pack {
             for (group, z) in z.iter().enumerate().take(groups) {
                 let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
                 let up = |signs: u32| if signs & place != 0 { u32::MAX } else { 0 };
-                if M::LOOKS_UP {
-                    // A loop of its own, so that the other is vector code.
-                    for (lane, q) in q.iter_mut().enumerate() {
-                        *q = model.response(&cell.lane(lane), self.v[group][lane], up(self.signs[group][lane]));
+                if M::APART {
+                    let mut ups = [0; WIDTH];
+                    for (up_here, signs) in ups.iter_mut().zip(&self.signs[group]) {
+                        *up_here = up(*signs);
                     }
+                    model.responses(cell, &self.v[group], &ups, &mut q);
                 }
                 for (lane, z) in z.iter().enumerate() {
                     let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
-                    let q = if M::LOOKS_UP { q[lane] } else { model.response(&cell, v, up) };
+                    let q = if M::APART { q[lane] } else { model.response(&cell, v, up) };
                     let next = pulsed(model, &cell, noise, v, up, q, *z);
                     self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
                 }
