@@ -36,11 +36,8 @@ class Grid:
                 raise ValueError(f"tiles: the shapes {[(tile.d_out, tile.d_in) for tile in row]} do not fit in a grid")
         self.d_out, self.d_in = sum(self.heights), sum(self.widths)
         self._all = {f"{r}-{c}": tile for r, row in enumerate(self.tiles) for c, tile in enumerate(row)}
-
-    @property
-    def single(self) -> bool:
+        self.single = len(self._all) == 1
         """Whether this is one tile."""
-        return len(self._all) == 1
 
     def take(self, x: Floats) -> list[Floats]:
         """The vectors `x`, ``[batch, d_in]``, as :meth:`forward` and :meth:`update` want them."""
@@ -51,6 +48,9 @@ class Grid:
 
     def forward(self, blocks: Sequence[Floats], training: bool, noise: bool) -> Floats:
         """The product ``W x``, ``[batch, d_out]``; `training` and `noise` as in :meth:`ohmgrad.Tile.forward`."""
+        # A tile alone is the usual case, and sums of one part cost as much as a small product.
+        if self.single:
+            return self.tiles[0][0].forward(blocks[0], training, noise)
         return _side_by_side(
             [
                 reduce(np.add, [t.forward(x, training, noise) for t, x in zip(row, blocks, strict=True)])
@@ -60,11 +60,14 @@ class Grid:
 
     def backward(self, d: Floats) -> Floats:
         """The product ``W^T d``, ``[batch, d_in]``, without the input that is always 1."""
-        errors = self._errors(d)
-        columns = zip(*self.tiles, strict=True)
-        g = _side_by_side(
-            [reduce(np.add, [t.backward(d) for t, d in zip(column, errors, strict=True)]) for column in columns]
-        )
+        if self.single:
+            g = self.tiles[0][0].backward(d)
+        else:
+            errors = self._errors(d)
+            columns = zip(*self.tiles, strict=True)
+            g = _side_by_side(
+                [reduce(np.add, [t.backward(d) for t, d in zip(column, errors, strict=True)]) for column in columns]
+            )
         return np.ascontiguousarray(g[:, :-1]) if self.one else g
 
     def update(self, blocks: Sequence[Floats], d: Floats, lr: float) -> None:

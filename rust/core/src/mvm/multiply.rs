@@ -23,11 +23,10 @@ impl Matrix<'_> {
 pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32], y: &mut [f32]) {
     let Matrix { values, rows, columns, forward } = matrix;
     let batch = v.len() / matrix.lines().0;
-    let work = values.len() * batch / 8;
     if forward {
         // Lanes are vectors; y comes as [row][vector padded].
         let blocks: Vec<Block> = v.chunks(BATCH * columns).map(|v| Block::new(v, columns)).collect();
-        let width = blocks.len() * BATCH;
+        let (width, work) = (blocks.len() * BATCH, rows * blocks.iter().map(|block| block.columns.len()).sum::<usize>() / 2);
         let mut out = vec![0f32; rows * width];
         let chunk = pool.share(rows, work).next_multiple_of(ROWS);
         pool.chunks(&mut out, chunk * width, work, 0, |at, out| {
@@ -40,6 +39,7 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
             }
         }
     } else {
+        let work = values.len() * batch / 20;
         let chunk = columns * pool.share(batch, work);
         pool.chunks(y, chunk, work, 0, |at, y| {
             isa.run(Backward { values, rows, columns, v: &v[at * chunk / columns * rows..], y });

@@ -27,12 +27,17 @@ pub(crate) struct Coincidences<'a> {
 }
 
 impl Coincidences<'_> {
-    /// Nanoseconds that they take on so many cells, roughly: two for a pulse, and an eighth for a cell to be looked at, if all of them are.
+    /// Nanoseconds that they take on so many cells, roughly: two for a pulse; one for a column and a row that fire, where columns are few, or an eighth
+    /// for a cell to be looked at.
     fn work(&self, isa: Isa, cells: usize) -> usize {
-        let looks = if self.fired.is_some() { 0 } else { cells * self.x.entries() / 8 };
+        let (x, d) = (self.x.fires(isa), self.d.fires(isa));
+        let looks = match self.fired {
+            Some(fired) => d.iter().enumerate().map(|(entry, rows)| fired.of(entry).len() * *rows as usize).sum(),
+            None => cells * self.x.entries() / 8,
+        };
         // The slots are taken for independent.
         let pulses = |((x, d), slots): ((u64, u64), u64)| (x * d).checked_div(slots).unwrap_or(0);
-        looks + 2 * self.x.fires(isa).into_iter().zip(self.d.fires(isa)).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
+        looks + 2 * x.into_iter().zip(d).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
     }
 }
 
@@ -482,17 +487,24 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
             let Go(values, cells, noise, columns, column, what, mut tally) = self;
             let x = what.x.block(column / LANES);
             for row in 0..values.len() / columns {
+                let words = || x.iter().zip(what.d.block(row / LANES)).map(|(x, d)| (x[column % LANES], d[row % LANES]));
+                // Cells without a pulse, which are most, are not even looked at: they are far apart.
+                if words().all(|(x, d)| x & d & SLOT_BITS == 0) {
+                    continue;
+                }
                 let at = row * columns + column;
                 let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
                 let (mut v, mut n, mut ups) = (values[at], before, 0);
-                let mut ready = None;
-                for (x, d) in x.iter().zip(what.d.block(row / LANES)) {
-                    let (x, d) = (x[column % LANES], d[row % LANES]);
+                let (key, cell, line) = (what.key.child(row as u64), cells.cell(model, at), (column as u32).wrapping_mul(STEP_I));
+                let mut pair = None;
+                for (x, d) in words() {
                     let up = (((x ^ d) as i32) >> 31) as u32;
                     for _ in 0..(x & d & SLOT_BITS).count_ones() {
-                        let (key, cell) = *ready.get_or_insert_with(|| (what.key.child(row as u64), cells.cell(model, at)));
-                        let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
-                        v = step(model, &cell, noise, v, up, z);
+                        if noise.sigma != 0.0 && (n % 2 == 0 || pair.is_none()) {
+                            pair = Some(key.normals_at(line.wrapping_add((n & !1).wrapping_mul(STEP_N))));
+                        }
+                        let (even, odd) = pair.unwrap_or_default();
+                        v = step(model, &cell, noise, v, up, if n % 2 == 0 { even } else { odd });
                         n += 1;
                         ups += up & 1;
                     }

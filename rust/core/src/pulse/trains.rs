@@ -101,7 +101,7 @@ impl Trains {
         let first = lines.start / LANES;
         let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
         if entries > 0 {
-            pool.chunks(&mut words, entries * LANES, side.lines.len * entries * 8, 0, |at, words| {
+            pool.chunks(&mut words, entries * LANES, side.lines.len * entries * 4, 0, |at, words| {
                 isa.run(Draw { words, side, block: (first + at) * LANES, pool });
             });
         }
