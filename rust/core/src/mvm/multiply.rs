@@ -140,7 +140,7 @@ impl Kernel for Backward<'_> {
                 let y = &mut y[first..first + width];
                 let (quads, rest) = v.as_chunks::<4>();
                 for (quad, f) in quads.iter().enumerate() {
-                    let [a, b, c, d] = [0, 1, 2, 3].map(|k| row(4 * quad + k));
+                    let (a, b, c, d) = (row(4 * quad), row(4 * quad + 1), row(4 * quad + 2), row(4 * quad + 3));
                     for ((((y, a), b), c), d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
                         *y = (((*y + a * f[0]) + b * f[1]) + c * f[2]) + d * f[3];
                     }
