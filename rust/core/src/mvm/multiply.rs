@@ -39,16 +39,26 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
             }
         }
     } else {
-        let work = values.len() * batch / 20;
-        let chunk = columns * pool.share(batch, work);
-        pool.chunks(y, chunk, work, 0, |at, y| {
-            isa.run(Backward { values, rows, columns, v: &v[at * chunk / columns * rows..], y });
+        // Lanes are columns; y comes as [strip][vector][lane].
+        let mut out = vec![0f32; columns.div_ceil(STRIP) * batch * STRIP];
+        let work = values.len() * batch.next_multiple_of(VECTORS) / 35;
+        let chunk = pool.share(columns.div_ceil(STRIP), work);
+        pool.chunks(&mut out, chunk * batch * STRIP, work, 0, |at, out| {
+            isa.run(Backward { values, rows, columns, first: at * chunk, v, out });
         });
+        for (strip, out) in out.chunks_exact(batch * STRIP).enumerate() {
+            let width = STRIP.min(columns - strip * STRIP);
+            for (y, out) in y.chunks_exact_mut(columns).zip(out.chunks_exact(STRIP)) {
+                y[strip * STRIP..][..width].copy_from_slice(&out[..width]);
+            }
+        }
     }
 }
 
-/// Columns of a strip of a backward product.
-const STRIP: usize = 256;
+/// Columns side by side in a backward product.
+const STRIP: usize = 16;
+/// Vectors at a time.
+const VECTORS: usize = 4;
 
 /// Vectors side by side in a forward product.
 const BATCH: usize = 16;
@@ -125,31 +135,47 @@ struct Backward<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
+    /// The first strip.
+    first: usize,
     v: &'a [f32],
-    y: &'a mut [f32],
+    out: &'a mut [f32],
 }
 
 impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run(self) {
-        // Strips of columns whose rows stay in the cache for all vectors; four rows at a time, added one after the other.
-        for first in (0..self.columns).step_by(STRIP) {
-            let width = STRIP.min(self.columns - first);
-            let row = |i: usize| &self.values[i * self.columns + first..][..width];
-            for (v, y) in self.v.chunks_exact(self.rows).zip(self.y.chunks_exact_mut(self.columns)) {
-                let y = &mut y[first..first + width];
-                let (quads, rest) = v.as_chunks::<4>();
-                for (quad, f) in quads.iter().enumerate() {
-                    let (a, b, c, d) = (row(4 * quad), row(4 * quad + 1), row(4 * quad + 2), row(4 * quad + 3));
-                    for ((((y, a), b), c), d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                        *y = (((*y + a * f[0]) + b * f[1]) + c * f[2]) + d * f[3];
+        let batch = self.v.len() / self.rows;
+        let mut narrow = Vec::new();
+        for (strip, out) in self.out.chunks_exact_mut(batch * STRIP).enumerate() {
+            let first = (self.first + strip) * STRIP;
+            let (mut values, mut step) = (&self.values[first..], self.columns);
+            if self.columns - first < STRIP {
+                // The last columns, filled up.
+                narrow.resize(self.rows * STRIP, 0.0);
+                for (all, row) in narrow.chunks_exact_mut(STRIP).zip(self.values.chunks_exact(self.columns)) {
+                    all[..self.columns - first].copy_from_slice(&row[first..]);
+                }
+                (values, step) = (&narrow, STRIP);
+            }
+            for (group, out) in out.chunks_mut(VECTORS * STRIP).enumerate() {
+                let count = out.len() / STRIP;
+                // A ragged last group repeats its last vector, whose sums are dropped.
+                let vector = |k: usize| {
+                    let at = (group * VECTORS + k.min(count - 1)) * self.rows;
+                    &self.v[at..at + self.rows]
+                };
+                let vectors = [vector(0), vector(1), vector(2), vector(3)];
+                let mut sums = [[0f32; STRIP]; VECTORS];
+                for (row, w) in values.chunks(step).enumerate().take(self.rows) {
+                    let Some(w) = w.first_chunk::<STRIP>() else { break };
+                    for (sum, v) in sums.iter_mut().zip(vectors) {
+                        let v = v[row];
+                        for lane in 0..STRIP {
+                            sum[lane] += w[lane] * v;
+                        }
                     }
                 }
-                for (k, f) in rest.iter().enumerate() {
-                    for (y, w) in y.iter_mut().zip(row(4 * quads.len() + k)) {
-                        *y += w * f;
-                    }
-                }
+                out.copy_from_slice(&sums.as_flattened()[..count * STRIP]);
             }
         }
     }
