@@ -39,7 +39,7 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Less work than this is done sooner by one thread. Work is in nanoseconds, roughly.
-pub const SPLIT_THRESHOLD: usize = 1 << 14;
+pub const SPLIT_THRESHOLD: usize = 1 << 16;
 
 impl Pool {
     /// A pool of `threads` workers, of which one is the caller's own thread.
@@ -127,19 +127,26 @@ impl Pool {
             return chunks.enumerate().for_each(|(at, chunk)| f(at, chunk));
         }
         let slots: Vec<Mutex<Option<C>>> = chunks.map(|chunk| Mutex::new(Some(chunk))).collect();
-        // If all take part, each begins with a chunk of its own.
+        // Each worker has a part of the chunks, so that rows stay in its cache from call to call, and helps the others when it is through with it. If all
+        // take part, nobody else takes the first one of a part.
         let all = self.split_threshold.load(Ordering::Relaxed) == 0;
-        let next = AtomicUsize::new(if all { self.threads } else { 0 });
-        let take = || next.fetch_add(1, Ordering::Relaxed);
+        let begin = |worker: usize| worker * count / self.threads;
+        let taken: Vec<AtomicUsize> = (0..self.threads).map(|_| AtomicUsize::new(usize::from(all))).collect();
+        let take = |worker: usize| {
+            let next = |owner: usize| {
+                let at = begin(owner) + taken[owner].fetch_add(1, Ordering::Relaxed);
+                (at < begin(owner + 1)).then_some(at)
+            };
+            (0..self.threads).find_map(|further| next((worker + further) % self.threads))
+        };
         let part = |worker: usize| {
-            let mut at = if all { worker } else { take() };
-            while at < count {
+            let own = (all && begin(worker) < begin(worker + 1)).then_some(begin(worker));
+            for at in own.into_iter().chain(std::iter::from_fn(|| take(worker))) {
                 let chunk = slots[at].lock().ok().and_then(|mut slot| slot.take());
                 if let Some(chunk) = chunk {
                     f(at, chunk);
                     self.rows[worker].fetch_add(rows as u64, Ordering::Relaxed);
                 }
-                at = take();
             }
         };
         self.helpers.run(&part, all);

@@ -27,17 +27,17 @@ pub(crate) struct Coincidences<'a> {
 }
 
 impl Coincidences<'_> {
-    /// Nanoseconds that they take on so many cells, roughly: two for a pulse; one for a column and a row that fire, where columns are few, or an eighth
-    /// for a cell to be looked at.
+    /// Nanoseconds that they take on so many cells, roughly: two for a pulse and an eighth for a cell to be looked at; where few columns fire, five for a
+    /// pulse, far from the others, and two for a column and a row that fire.
     fn work(&self, isa: Isa, cells: usize) -> usize {
         let (x, d) = (self.x.fires(isa), self.d.fires(isa));
-        let looks = match self.fired {
-            Some(fired) => d.iter().enumerate().map(|(entry, rows)| fired.of(entry).len() * *rows as usize).sum(),
-            None => cells * self.x.entries() / 8,
+        let (looks, pulse) = match self.fired {
+            Some(fired) => (2 * d.iter().enumerate().map(|(entry, rows)| fired.of(entry).len() * *rows as usize).sum::<usize>(), 5),
+            None => (cells * self.x.entries() / 8, 2),
         };
         // The slots are taken for independent.
         let pulses = |((x, d), slots): ((u64, u64), u64)| (x * d).checked_div(slots).unwrap_or(0);
-        looks + 2 * x.into_iter().zip(d).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
+        looks + pulse * x.into_iter().zip(d).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
     }
 }
 
