@@ -112,7 +112,7 @@ impl Kernel for Forward<'_> {
                 let at = (first + k.min(count - 1)) * self.columns;
                 &self.values[at..at + self.columns]
             };
-            let rows = [row(0), row(1), row(2), row(3)];
+            let rows: [_; ROWS] = [row(0), row(1), row(2), row(3)];
             for (block, Block { columns, values }) in self.blocks.iter().enumerate() {
                 let mut sums = [[0f32; BATCH]; ROWS];
                 for (column, Aligned(v)) in columns.iter().zip(values) {
@@ -164,7 +164,7 @@ impl Kernel for Backward<'_> {
                     let at = (group * VECTORS + k.min(count - 1)) * self.rows;
                     &self.v[at..at + self.rows]
                 };
-                let vectors = [vector(0), vector(1), vector(2), vector(3)];
+                let vectors: [_; VECTORS] = [vector(0), vector(1), vector(2), vector(3)];
                 let mut sums = [[0f32; STRIP]; VECTORS];
                 for (row, w) in values.chunks(step).enumerate().take(self.rows) {
                     let Some(w) = w.first_chunk::<STRIP>() else { break };

@@ -495,16 +495,12 @@ pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincid
                 let at = row * columns + column;
                 let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
                 let (mut v, mut n, mut ups) = (values[at], before, 0);
-                let (key, cell, line) = (what.key.child(row as u64), cells.cell(model, at), (column as u32).wrapping_mul(STEP_I));
-                let mut pair = None;
+                let (key, cell) = (what.key.child(row as u64), cells.cell(model, at));
                 for (x, d) in words() {
                     let up = (((x ^ d) as i32) >> 31) as u32;
                     for _ in 0..(x & d & SLOT_BITS).count_ones() {
-                        if noise.sigma != 0.0 && (n % 2 == 0 || pair.is_none()) {
-                            pair = Some(key.normals_at(line.wrapping_add((n & !1).wrapping_mul(STEP_N))));
-                        }
-                        let (even, odd) = pair.unwrap_or_default();
-                        v = step(model, &cell, noise, v, up, if n % 2 == 0 { even } else { odd });
+                        let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
+                        v = step(model, &cell, noise, v, up, z);
                         n += 1;
                         ups += up & 1;
                     }
