@@ -36,7 +36,7 @@ EXP = [F(c) for c in (0.5, 0.16666666, 0.041659977, 0.00835727, 0.0014474238)]
 SIN = [F(c) for c in (-0.16666667, 0.00833244, -1.9527515e-4)]
 COS = [F(c) for c in (0.041666668, -0.0013888192, 2.4520312e-5)]
 HALF_PI = [F(c) for c in (1.5703125, 4.837513e-4, 7.54979e-8)]
-TWO_OVER_PI, QUARTER_PI = F(0.6366197723675814), F(0.7853981633974483)
+TWO_OVER_PI = F(0.6366197723675814)
 
 
 def clip(v: Floats, low: Floats | F, high: Floats | F) -> Floats:
@@ -127,7 +127,7 @@ def sigmoid(x: Floats) -> Floats:
 
 # ---- 2 streams
 
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 GOLDEN = 0x9E3779B97F4A7C15
 MASK_64 = 0xFFFFFFFFFFFFFFFF
 INIT, DEVICE, RUN, EVAL = 0, 1, 2, 3
@@ -184,23 +184,56 @@ def uniforms(key: int, i: Words, n: Words) -> Floats:
     return (words(key, i, n) >> U(8)).astype(F) * F(1.0 / 16777216.0)
 
 
-def normal_pair(a: Words, b: Words) -> tuple[Floats, Floats]:
-    """Box and Muller: 31 bits of `a` make the radius, 30 of `b` an angle within +-pi/4; three bits swap and sign."""
-    u = ((a & U(0x7FFFFFFF)) | U(1)).view(np.int32).astype(F) * F(1.0 / 2147483648.0)
-    radius = np.sqrt(F(-2.0) * ln(u))
-    angle = ((b & U(0x3FFFFFFF)).view(np.int32).astype(F) - F(536870912.0)) * (QUARTER_PI / F(536870912.0))
-    s, c = sin_cos_small(angle)
-    swap = ((b >> U(30)) & U(1)) == 1
-    even = (radius * np.where(swap, c, s)).view(U) ^ (b & U(0x80000000))
-    odd = (radius * np.where(swap, s, c)).view(U) ^ (a & U(0x80000000))
-    return even.view(F), odd.view(F)
+# The distance from zero in the octave of exponent e: coefficients of the mantissa in [1, 2), at place e - 1 mod 32.
+DISTANCE = [
+    np.array(c, F)
+    for c in (
+        (
+            6.3950744, 6.2883973, 6.1799693, 6.0697036, 5.9575047, 5.8432693, 5.7268853, 5.6082287, 5.4871645,
+            5.3635435, 5.237201, 5.1079545, 4.975599, 4.8399057, 4.700618, 4.557444, 4.410053, 4.2580624, 4.101035,
+            3.938459, 3.7697346, 3.5941517, 3.4108603, 3.218832, 3.0168092, 2.8032343, 2.57616, 2.3331292, 2.0709963,
+            1.7783124, 0.0, 6.5000815,
+        ),
+        (
+            -0.44128665, -0.44878164, -0.45666555, -0.46497282, -0.4737424, -0.48301828, -0.4928506, -0.5032966,
+            -0.5144221, -0.5263032, -0.53902805, -0.55270016, -0.56744134, -0.5833962, -0.6007381, -0.6196765,
+            -0.64046735, -0.66342705, -0.68895197, -0.7175455, -0.7498582, -0.7867464, -0.8293621, -0.87929434,
+            -0.9387992, -1.0111899, -1.1015264, -1.2178881, -1.3736929, -1.5691031, 0.0, -0.43414986,
+        ),
+        (
+            0.22707887, 0.23083492, 0.23478024, 0.23893109, 0.24330571, 0.24792467, 0.25281125, 0.2579919, 0.2634969,
+            0.26936093, 0.2756241, 0.28233284, 0.28954148, 0.2973139, 0.30572572, 0.3148672, 0.32484692, 0.33579686,
+            0.34787878, 0.36129317, 0.37629113, 0.3931906, 0.4123983, 0.4344385, 0.4599872, 0.48990166, 0.52519745,
+            0.5667928, 0.61416805, 0.63280326, 0.0, 0.22349758,
+        ),
+        (
+            -0.068807065, -0.06993592, -0.07112116, -0.07236761, -0.073680624, -0.075066276, -0.07653141, -0.07808381,
+            -0.07973234, -0.08148718, -0.08336004, -0.0853645, -0.08751638, -0.08983425, -0.09234005, -0.095059894,
+            -0.09802512, -0.101273686, -0.104851976, -0.10881728, -0.11324109, -0.11821368, -0.123850234, -0.13029934,
+            -0.1377543, -0.14646769, -0.15676995, -0.16910182, -0.18407072, -0.18869255, 0.0, -0.067730315,
+        ),
+        (
+            0.008687688, 0.008829653, 0.008978682, 0.009135371, 0.009300393, 0.009474502, 0.00965855, 0.0098535055,
+            0.010060472, 0.010280713, 0.010515684, 0.01076707, 0.011036829, 0.011327264, 0.011641087, 0.011981525,
+            0.012352447, 0.012758531, 0.013205484, 0.013700347, 0.014251893, 0.0148711745, 0.01557228, 0.016373355,
+            0.017297987, 0.018376967, 0.019650226, 0.02116636, 0.022924807, 0.021138832, 0.0, 0.00855225,
+        ),
+    )
+]  # fmt: skip
+
+
+def normal(word: Words) -> Floats:
+    """The normal number of a word: 31 bits make the probability p / 2^31 of one further from zero, one the sign."""
+    p = ((word & U(0x7FFFFFFF)) | U(1)).view(np.int32).astype(F).view(U)
+    place, m = (p >> U(23)) & U(31), ((p & U(0x7FFFFF)) | U(0x3F800000)).view(F)
+    c = [table[place] for table in DISTANCE]
+    z = c[0] + m * (c[1] + m * (c[2] + m * (c[3] + m * c[4])))
+    return (z.view(U) ^ (word & U(0x80000000))).view(F)
 
 
 def normals(key: int, i: Words, n: Words) -> Floats:
-    """A normal number for every pair of counters: `2p` and `2p + 1` of `i` come from words `2p` and `2p + 1`."""
-    pair = n & U(0xFFFFFFFE)
-    even, odd = normal_pair(words(key, i, pair), words(key, i, pair + U(1)))
-    return np.where((n & U(1)) == 0, even, odd)
+    """A normal number for every pair of counters."""
+    return normal(words(key, i, n))
 
 
 def numbered(key: int, i: int, n: int) -> Floats:

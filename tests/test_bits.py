@@ -156,12 +156,27 @@ def test_words_and_normals(key: list[int]) -> None:
     assert_same(_core.normals(key, i, n), reference.normals(stream, i, n), "normals")
 
 
-def test_normals_of_extreme_words() -> None:
-    """The largest and smallest radius are finite (the reference alone: counters of such words are not known)."""
-    words = np.array([0, 1, 2**30, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
-    a, b = (grid.ravel() for grid in np.meshgrid(words, words))
-    pair = reference.normal_pair(a, b)
-    assert all(np.isfinite(z).all() and np.abs(z).max() < 6.57 for z in pair)
+def counters(words: Any) -> Any:
+    """The counters `i` of these words under key 0 and `n` = 0: every step of the hash can be undone."""
+
+    def shifted_back(h: Any, by: int) -> Any:
+        return h ^ (h >> np.uint32(by)) ^ ((h >> np.uint32(by)) >> np.uint32(by))
+
+    h = shifted_back(words, 16)
+    for multiplier, by in ((0x2C1B3C6D, 15), (0xD35A2D97, 15), (0x21F0AAAD, 16)):
+        h = shifted_back(h * np.uint32(pow(multiplier, -1, 2**32)), by)
+    return h * np.uint32(pow(0x9E3779B9, -1, 2**32))
+
+
+def test_normals_of_every_octave() -> None:
+    """The first, some middle and the last word of each octave of the probability, of both signs."""
+    places = [(1 << octave) + ((1 << octave) - 1) * part // 8 for octave in range(31) for part in range(9)]
+    words = np.array([*places, *(place | 1 << 31 for place in places), 0, 1 << 31], np.uint32)
+    i, n = counters(words), np.zeros(len(words), np.uint32)
+    np.testing.assert_array_equal(_core.words([], i, n), words)
+    z = reference.normal(words)
+    assert_same(_core.normals([], i, n), z, "normals")
+    assert np.abs(z).max() == z[0] < 6.2304
 
 
 RANGES: dict[str, tuple[Callable[..., Floats], float, float]] = {
@@ -1231,7 +1246,8 @@ MUTATIONS: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "another multiplier": (reference, "words", lambda _: other_multiplier),
     "ordinals from 1": (reference.Crossbar, "begin", first_ordinal_one),
     "ordinals restart at cuts": (reference.Tile, "event", restart_after_event),
-    "normals swapped": (reference, "normal_pair", lambda right: lambda a, b: right(a, b)[::-1]),
+    "normals turned": (reference, "normal", lambda right: lambda word: -right(word)),
+    "one coefficient of normals": (reference, "DISTANCE", lambda right: [*right[:4], right[4] + np.float32(1e-6)]),
     "one coefficient of ln": (reference, "LN", lambda right: [*right[:2], np.float32(0.1996), *right[3:]]),
     "one coefficient of exp": (reference, "EXP", lambda right: [*right[:4], np.float32(0.00144)]),
     "sums from the right": (reference, "multiply", lambda _: from_the_right),

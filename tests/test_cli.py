@@ -487,8 +487,8 @@ def test_an_experiment_writes_its_tables(tmp_path):
     assert "`ohmgrad reproduce multi-tile-toy --seeds 1`" in text
     row = next(line for line in text.splitlines() if line.startswith("| published |"))
     errors = [float(cell) for cell in row.split("|")[2:-1]]
-    # one seed; three gave 0.18 to 0.70 with the published settings
-    assert errors == sorted(errors)
+    # one seed; the last three are less than a spread apart
+    assert errors[0] < errors[1] < min(errors[2:])
     assert len(errors) == 5
 
 

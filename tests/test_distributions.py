@@ -23,7 +23,7 @@ N = ROWS * COLUMNS
 Z = 5.0
 KOLMOGOROV = 2.75  # of sqrt(n) D: 2 exp(-2 * 2.75^2) = 5e-7
 LAGS = [(0, 1), (0, 2), (0, 32), (1, 0), (1, 1)]
-"""Neighbours: rows and columns apart; normals come in pairs of two words, blocks have 32 columns."""
+"""Neighbours: rows and columns apart; blocks have 32 columns."""
 
 
 class Law:
@@ -51,7 +51,7 @@ NORMAL = Law(
     lambda z: 0.5 * (1 + erf(z / sqrt(2))),
     np.linspace(-5, 5, 2001),
     (2.0, 3.0, 4.0, 4.5),
-    6.57,
+    6.2304,
 )
 UNIFORM = Law(
     {

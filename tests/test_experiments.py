@@ -174,7 +174,7 @@ def test_r2_order_of_the_algorithms() -> None:
 
 
 def test_r2_anchors_at_20_states() -> None:
-    """Analog SGD above 25 %; TTv2 "about 5 %" is 6.7 % here and "about 9 %" at 0.1 is 10 %, from 8 to 13 by seed."""
+    """Analog SGD above 25 %; TTv2 "about 5 %" is 6.8 % here and "about 9 %" at 0.1 is 9 %, from 8 to 13 by seed."""
     assert reduced()["Analog SGD", 0.0] > 0.25
     assert reduced()["TTv2", 0.0] == pytest.approx(0.05, abs=0.025)
     offset = rasch2024_programming.Settings(algorithm="TTv2", reference_std=0.1)
@@ -182,7 +182,7 @@ def test_r2_anchors_at_20_states() -> None:
 
 
 def test_r2_chopping_helps_against_offsets() -> None:
-    """c-TTv2 is published as unaffected by them; here it has 2.6 times its error at 0.3, where TTv2 has 9 times."""
+    """c-TTv2 is published as unaffected by them; here it has 2.5 times its error at 0.3, where TTv2 has 8 times."""
     settings = rasch2024_programming.Settings(steps=8000)
     points = {p.reference_std: p for p in rasch2024_programming.sweep(settings, ["c-TTv2"], [20], [0.0, 0.1, 0.3])}
     error = {offset: fmean(rasch2024_programming.run(p, seed).error for seed in (0, 1)) for offset, p in points.items()}
@@ -192,7 +192,8 @@ def test_r2_chopping_helps_against_offsets() -> None:
     # reads at every vector and no momentum come near what is published
     often = replace(settings.cells, transfer_every=1, momentum=0.0)
     near = [rasch2024_programming.run(replace(p, cells=often), 0).error for p in points.values()]
-    assert near[2] < 1.5 * near[0] < 0.08
+    assert near[2] < 1.5 * near[0]
+    assert near[0] < 0.06  # four seeds: 0.049 to 0.055
 
 
 # ---- L25, the scalar toy

@@ -165,7 +165,7 @@ def test_initial_weights_are_uniform_and_keyed_by_init_seed_and_path():
 
 
 def test_what_a_device_cannot_hold_is_clipped():
-    with pytest.warns(UserWarning, match="layer 0: 117 of 200 initial weights are beyond the bounds") as said:
+    with pytest.warns(UserWarning, match="layer 0: 137 of 200 initial weights are beyond the bounds") as said:
         model = Sequential(Linear(1, 200)).on(og.devices.SoftBounds(w_max=0.5, w_min=-0.25), seed=0)
     assert [Path(warning.filename) for warning in said] == [Path(__file__)], "once, and it points here"
     assert (model[0].weight.min(), model[0].weight.max()) == (-0.25, 0.5)

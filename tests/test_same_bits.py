@@ -123,7 +123,8 @@ def test_transfers_leave_no_trace_on_the_array_they_read(row: Row) -> None:
     algorithms.append(og.TikiTaka(fast_lr=1.0, scale_fast_lr=True, n_reads_per_transfer=0))
     weights = []
     for algorithm in algorithms:
-        tile = og.Tile(13, 37, device=row.noisy, algorithm=algorithm, seed=5)
+        # the few events of a transfer write something with this seed
+        tile = og.Tile(13, 37, device=row.noisy, algorithm=algorithm, seed=2)
         for call in range(3):
             tile.update(numbers(7, 37, 2 * call), numbers(7, 13, 2 * call + 1), lr=0.04)
         weights.append(digest([tile.arrays[next(iter(tile.arrays))].weights]))
@@ -251,9 +252,10 @@ def test_seeds_of_cells_and_of_noise_are_apart(seeds: og.Seeds) -> None:
     cells = [tile.arrays["weight"].parameters["dw_up"] for tile in tiles]
     assert np.array_equal(*cells) == (seeds.device == 5)
     for tile in tiles:
-        tile.set_weights(numbers(13, 37) / 8)
+        # within the bounds of all cells
+        tile.set_weights(numbers(13, 37) / 16)
     noise = [tile.forward(numbers(3, 37)) for tile in tiles]
-    assert not np.array_equal(*noise)
+    assert np.array_equal(*noise) == (seeds.noise == 5)
 
 
 def test_names_have_streams_of_their_own() -> None:

@@ -9,8 +9,8 @@ Where this differs: the rows of a tile are the targets, so that they share the p
 law of a scalar layer, but rows are not independent of each other; `Result.loss` is the mean over them. With one tile
 there are no transfers, that is Analog SGD.
 
-With the published settings the loss *rises* with every tile that is added, where the paper has it fall: root mean
-squared errors 0.18, 0.37, 0.57, 0.67, 0.70 for one to five tiles. Independent scalar cells simulated in NumPy give the
+With the published settings the loss *rises* with the tiles that are added, where the paper has it fall: root mean
+squared errors 0.20, 0.36, 0.56, 0.66, 0.66 for one to five tiles. Independent scalar cells simulated in NumPy give the
 same (0.37, 0.57, 0.66 for two to four). A chain of integrators without a gap between their time scales oscillates
 (so it does without granularity, from three tiles on), and with a share of 0.1 a tile cannot make up for a step of 0.5
 of the next one. None of these brings it below the error of one tile: cumulated periods, as in the text of the paper;
@@ -95,7 +95,7 @@ def run(settings: Settings = Settings(), seed: int = 0) -> Result:
 
     >>> from ohmgrad.experiments import multi_tile_toy
     >>> result = multi_tile_toy.run(multi_tile_toy.Settings(targets=8, steps=4000))
-    >>> bool(0.02 < result.loss < 0.08), result.trace.shape, result.stage
+    >>> bool(result.loss < 0.01), result.trace.shape, result.stage
     (True, (4,), 0)
     """
     points = np.random.default_rng(seed).integers(0, 2**16, settings.targets)

@@ -11,14 +11,14 @@ Measured here (three seeds, 20,000 vectors) and published, errors in percent of 
 
     n_states = 20    sigma_r = 0    0.1    0.3    0.5     published
     Analog SGD               30                           above 25
-    Tiki-Taka                12     16     44     65      -
-    TTv2                      7     10     58     77      about 5, about 9 at sigma_r = 0.1
-    c-TTv2                    6      7     17     31      unaffected up to large offsets at few states
-    AGAD                     13     13     13     13      does not depend on sigma_r
+    Tiki-Taka                12     14     42     63      -
+    TTv2                      7      9     56     77      about 5, about 9 at sigma_r = 0.1
+    c-TTv2                    6      7     16     28      unaffected up to large offsets at few states
+    AGAD                     14     14     14     14      does not depend on sigma_r
 
 What holds: Analog SGD far off, both figures of TTv2 within 2 percent, AGAD whatever the reference. What does not:
-c-TTv2 suffers from large offsets; at sigma_r = 0.5 its error is 1.4 times that at 0 with 4 states, 5 times with 20 and
-8 times with 200, so it is the worse the more states, as published. AGAD falls from 52 percent at 4 states to 3 at 200,
+c-TTv2 suffers from large offsets; at sigma_r = 0.5 its error is 1.3 times that at 0 with 4 states, 4 times with 20 and
+7 times with 200, so it is the worse the more states, as published. AGAD falls from 52 percent at 4 states to 3 at 200,
 where the paper has it flat.
 
 What the paper does not say, and what it changes (in percent, at 20 states and sigma_r = 0, 0.1): reads every second

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::fields::{Fields, Value};
 use crate::math::{self, Real};
 use crate::rng::Key;
-use crate::simd::{Group, WIDTH, clip, finite, select};
+use crate::simd::{Group, Set, WIDTH, clip, finite, select};
 use std::ops::RangeInclusive;
 
 /// Parameters of a cell as the kernel sees them: common ones and up to four coefficients that the model prepared.
@@ -75,7 +75,7 @@ pub trait Model: Send + Sync {
 
     /// The same for a group of cells, where responses are worked out apart; a model that looks something up can do it for all of them at once.
     #[inline(always)]
-    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+    fn responses<S: Set>(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
         for lane in 0..WIDTH {
             q[lane] = self.response(&cell.lane(lane), v[lane], up[lane]);
         }

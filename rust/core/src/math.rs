@@ -71,7 +71,7 @@ pub fn pow(x: f32, y: f32) -> f32 {
 
 /// Sine and cosine of |r| <= pi / 4.
 #[inline(always)]
-pub(crate) fn sin_cos_small(r: f32) -> (f32, f32) {
+fn sin_cos_small(r: f32) -> (f32, f32) {
     let t = r * r;
     let s = r + (r * t) * ((SIN[0] + t * SIN[1]) + (t * t) * SIN[2]);
     let c = (1.0 - 0.5 * t) + (t * t) * ((COS[0] + t * COS[1]) + (t * t) * COS[2]);

@@ -8,16 +8,15 @@
 //! **Words.** `key.word(i, n)` with `s = i * 9E3779B9 + n * 85EBCA6B` (mod 2^32) is a three-multiply hash with half of the key entering before
 //! the first and half before the second multiply. `i` is a line or a column, `n` counts.
 //!
-//! **Normals** come in pairs (Box and Muller): words `2p` and `2p + 1` of `i` give normals `2p` and `2p + 1` of `i`. 31 bits make the radius (at most
-//! 6.56), 30 bits an angle within +-pi/4 (both rounded to `f32` on the way), one bit swaps sine and cosine, two bits are the signs.
+//! **Normals**: word `n` of `i` gives normal `n` of `i` ([`crate::normal`]).
 //!
-//! [`STREAM_VERSION`] names this layout together with every approximation in [`crate::math`].
+//! [`STREAM_VERSION`] names this layout together with every approximation in [`crate::math`] and [`crate::normal`].
 
-use crate::math::{ln, sin_cos_small};
-use crate::simd::{GROUPS, Group, WIDTH};
+use crate::normal::{normal, normals};
+use crate::simd::{Group, Set, WIDTH};
 
 /// Changes with any change of any random bit or approximation, together with a changelog entry.
-pub const STREAM_VERSION: u64 = 1;
+pub const STREAM_VERSION: u64 = 2;
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Odd multipliers of the two counters: no two (i, n) that differ by less than 44,316 in both share a word.
@@ -151,19 +150,20 @@ impl Key {
         h ^ (h >> 16)
     }
 
-    /// Normals `n` and `n + 1` for even `n`, at counter sum `s` of `(i, n)`.
-    #[inline(always)]
-    pub(crate) fn normals_at(self, s: u32) -> (f32, f32) {
-        let a = self.word_at(s);
-        let b = self.word_at(s.wrapping_add(STEP_N));
-        normal_pair(a, b)
-    }
-
     /// The standard normal number for counters `i` and `n`.
     #[inline(always)]
     pub fn normal(self, i: u32, n: u32) -> f32 {
-        let (even, odd) = self.normals_at(i.wrapping_mul(STEP_I).wrapping_add((n & !1).wrapping_mul(STEP_N)));
-        if n & 1 == 0 { even } else { odd }
+        normal(self.word(i, n))
+    }
+
+    /// The normals at counter sums `s`.
+    #[inline(always)]
+    pub(crate) fn normals_at<S: Set>(self, s: &Group<u32>) -> Group<f32> {
+        let mut words = [0; WIDTH];
+        for (word, s) in words.iter_mut().zip(s) {
+            *word = self.word_at(*s);
+        }
+        normals::<S>(&words)
     }
 
     /// A number in [0, 1) with 24 bits.
@@ -175,73 +175,21 @@ impl Key {
 
 /// Adds `sigma` times normals `0, 1, 2, ...` of counter 0 to `values`.
 #[inline(always)]
-pub(crate) fn add_normals(key: Key, sigma: f32, values: &mut [f32]) {
-    with_normals(key, 0, values, |v, z| v + sigma * z);
+pub(crate) fn add_normals<S: Set>(key: Key, sigma: f32, values: &mut [f32]) {
+    with_normals::<S>(key, 0, values, |v, z| v + sigma * z);
 }
 
 /// Puts `f` of a value and of its normal, `0, 1, 2, ...` of `counter`, in the place of the value.
 #[inline(always)]
-pub(crate) fn with_normals(key: Key, counter: u32, values: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    const PAIRS: usize = 16;
+pub(crate) fn with_normals<S: Set>(key: Key, counter: u32, values: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     let base = counter.wrapping_mul(STEP_I);
-    for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
-        let mut z = [[0f32; 2]; PAIRS];
-        for (pair, z) in z.iter_mut().enumerate() {
-            let n = 2 * (block * PAIRS + pair) as u32;
-            let (even, odd) = key.normals_at(base.wrapping_add(n.wrapping_mul(STEP_N)));
-            *z = [even, odd];
+    for (group, values) in values.chunks_mut(WIDTH).enumerate() {
+        let mut s = [0; WIDTH];
+        for (lane, s) in s.iter_mut().enumerate() {
+            *s = base.wrapping_add(((group * WIDTH + lane) as u32).wrapping_mul(STEP_N));
         }
-        values.iter_mut().zip(z.as_flattened()).for_each(|(v, z)| *v = f(*v, *z));
+        values.iter_mut().zip(key.normals_at::<S>(&s)).for_each(|(v, z)| *v = f(*v, z));
     }
-}
-
-/// Normals `n` and `n + 1` at the counter sums `s` of even `n`, those of the groups of lanes that `s` has.
-///
-/// In several loops, so that the groups wait for their long chains of operations at the same time.
-#[inline(always)]
-pub(crate) fn normals(key: Key, s: &[Group<u32>], even: &mut [Group<f32>], odd: &mut [Group<f32>]) {
-    let (mut a, mut b, mut r) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0f32; WIDTH]; GROUPS]);
-    for ((s, a), b) in s.iter().zip(&mut a).zip(&mut b) {
-        for lane in 0..WIDTH {
-            a[lane] = key.word_at(s[lane]);
-            b[lane] = key.word_at(s[lane].wrapping_add(STEP_N));
-        }
-    }
-    let a = &a[..s.len()];
-    for (a, r) in a.iter().zip(&mut r) {
-        for lane in 0..WIDTH {
-            r[lane] = radius(a[lane]);
-        }
-    }
-    for ((((a, b), r), even), odd) in a.iter().zip(&b).zip(&r).zip(even).zip(odd) {
-        for lane in 0..WIDTH {
-            (even[lane], odd[lane]) = directed(r[lane], a[lane], b[lane]);
-        }
-    }
-}
-
-/// Two independent standard normal numbers from two words.
-#[inline(always)]
-fn normal_pair(a: u32, b: u32) -> (f32, f32) {
-    directed(radius(a), a, b)
-}
-
-#[inline(always)]
-fn radius(a: u32) -> f32 {
-    let u = ((a & 0x7FFF_FFFF) | 1) as i32 as f32 * (1.0 / 2_147_483_648.0);
-    (-2.0 * ln(u)).sqrt()
-}
-
-#[inline(always)]
-fn directed(radius: f32, a: u32, b: u32) -> (f32, f32) {
-    let angle = ((b & 0x3FFF_FFFF) as i32 as f32 - 536_870_912.0) * (std::f32::consts::FRAC_PI_4 / 536_870_912.0);
-    let (s, c) = sin_cos_small(angle);
-    let swap = 0u32.wrapping_sub((b >> 30) & 1);
-    let first = f32::from_bits((swap & c.to_bits()) | (!swap & s.to_bits()));
-    let second = f32::from_bits((swap & s.to_bits()) | (!swap & c.to_bits()));
-    let even = f32::from_bits((radius * first).to_bits() ^ (b & 0x8000_0000));
-    let odd = f32::from_bits((radius * second).to_bits() ^ (a & 0x8000_0000));
-    (even, odd)
 }
 
 /// A permutation of `0..n` (Fisher and Yates; the index below `k` is the high half of a 32 x 32 bit product).

@@ -1,7 +1,7 @@
 //! The only place that knows instruction sets.
 //!
 //! Kernels are written once, on plain arrays of a fixed number of values, and compiled three times; no operation is fused or reordered, so all three
-//! give the same bits. `OHMGRAD_ISA=portable|avx2|avx512` forces one.
+//! give the same bits. What the compiler does not find is in [`Set`], by hand. `OHMGRAD_ISA=portable|avx2|avx512` forces one.
 
 use crate::error::{Error, Result};
 
@@ -12,6 +12,8 @@ pub const LANES: usize = 32;
 pub(crate) const WIDTH: usize = 16;
 /// So many groups of [`WIDTH`] lanes are worked on in turns where operations wait for each other.
 pub(crate) const GROUPS: usize = 4;
+/// Values of a table that is looked up.
+pub(crate) const TABLE: usize = 2 * WIDTH;
 /// A group of lanes.
 pub(crate) type Group<T> = [T; WIDTH];
 
@@ -42,7 +44,8 @@ impl Isa {
         let mut isas = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("lzcnt");
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") && bits {
                 isas.push(Isa::Avx2);
                 let wide = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
@@ -72,25 +75,120 @@ impl Isa {
 
 /// A piece of work compiled for every instruction set. `run` and all it calls must be `#[inline(always)]`.
 pub(crate) trait Kernel {
-    fn run(self);
+    fn run<S: Set>(self);
+}
+
+/// What some instruction sets have instructions for that the compiler does not find.
+#[allow(unsafe_code)]
+pub trait Set {
+    /// The values of tables at `places`, of which the lowest five bits count. Nearly all of them should be among the eight places from `often` on, which lie
+    /// together in the tables.
+    #[inline(always)]
+    fn look_up<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>, _often: u32) -> [Group<f32>; N] {
+        one_by_one(tables, places)
+    }
+
+    /// The values at `at`.
+    ///
+    /// # Safety
+    ///
+    /// All of `at` are less than the number of values and 2^31. A value has four bytes, all of which are part of it.
+    #[inline(always)]
+    unsafe fn gather<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group<T> {
+        let mut group = [T::default(); WIDTH];
+        for (value, at) in group.iter_mut().zip(at) {
+            // SAFETY: said to be so.
+            *value = unsafe { *values.get_unchecked(*at as usize) };
+        }
+        group
+    }
+
+    /// Lists `first + lane` of the lanes with `key`, in `list` from `at` on, where there is room for [`LANES`]; all of these may be overwritten. Gives the end.
+    #[inline(always)]
+    fn list(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
+        let mut end = at;
+        for (lane, own) in keys.iter().enumerate() {
+            if *own == key {
+                list[end] = first + lane as u32;
+                end += 1;
+            }
+        }
+        end
+    }
+}
+
+#[inline(always)]
+fn one_by_one<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>) -> [Group<f32>; N] {
+    let mut found = [[0.0; WIDTH]; N];
+    for (found, table) in found.iter_mut().zip(tables) {
+        for (found, place) in found.iter_mut().zip(places) {
+            *found = table[*place as usize % TABLE];
+        }
+    }
+    found
+}
+
+/// Nothing but what the compiler finds.
+pub(crate) struct Plain;
+
+impl Set for Plain {}
+
+/// Only kernels compiled for AVX2 take this set.
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+impl Set for Avx2 {
+    #[inline(always)]
+    fn look_up<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>, often: u32) -> [Group<f32>; N] {
+        // SAFETY: compiled for AVX2.
+        unsafe { look_up_eight(tables, places, often) }.unwrap_or_else(|| one_by_one(tables, places))
+    }
+}
+
+/// Only kernels compiled for AVX-512 take this set.
+#[cfg(target_arch = "x86_64")]
+struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+impl Set for Avx512 {
+    #[inline(always)]
+    fn look_up<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>, _often: u32) -> [Group<f32>; N] {
+        // SAFETY: compiled for AVX-512.
+        unsafe { look_up_all(tables, places) }
+    }
+
+    #[inline(always)]
+    unsafe fn gather<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group<T> {
+        // SAFETY: as above, and said to be so.
+        unsafe { gather_wide(values, at) }
+    }
+
+    #[inline(always)]
+    fn list(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
+        // SAFETY: as above.
+        at + unsafe { list_wide(keys, key, first, &mut list[at..at + LANES]) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn avx2<K: Kernel>(kernel: K) {
-    kernel.run()
+    kernel.run::<Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 fn avx512<K: Kernel>(kernel: K) {
-    kernel.run()
+    kernel.run::<Avx512>()
 }
 
 /// A function of its own here, too: work that is asked for in several places is there once.
 #[inline(never)]
 fn portable<K: Kernel>(kernel: K) {
-    kernel.run()
+    kernel.run::<Plain>()
 }
 
 impl Isa {
@@ -128,16 +226,13 @@ impl<'a> Spots<'a> {
         Self { at, lanes: lanes.min(WIDTH), end: last as usize + 1 }
     }
 
-    /// The values there.
+    /// The values there, of four bytes each.
     #[inline(always)]
-    pub(crate) fn gather<T: Copy + Default>(&self, values: &[T]) -> Group<T> {
-        assert!(self.end <= values.len());
-        let mut group = [T::default(); WIDTH];
-        for (value, at) in group.iter_mut().zip(self.at) {
-            // SAFETY: `at` is less than `end`.
-            *value = unsafe { *values.get_unchecked(*at as usize) };
-        }
-        group
+    pub(crate) fn gather<S: Set, T: Copy + Default>(&self, values: &[T]) -> Group<T> {
+        const { assert!(size_of::<T>() == 4) };
+        assert!(self.end <= values.len() && self.end <= 1 << 31);
+        // SAFETY: `at` is less than `end`; only numbers are gathered.
+        unsafe { S::gather(values, self.at) }
     }
 
     /// Puts the values that count there.
@@ -145,32 +240,71 @@ impl<'a> Spots<'a> {
     pub(crate) fn scatter<T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
         assert!(self.end <= values.len());
         for (value, at) in group.iter().zip(self.at).take(self.lanes) {
-            // SAFETY: as above.
+            // SAFETY: `at` is less than `end`.
             *unsafe { values.get_unchecked_mut(*at as usize) } = *value;
         }
     }
 }
 
-impl Isa {
-    /// Lists `first + lane` of the lanes with `key`, in `list` from `at` on; gives the end of the list. Beyond it, [`LANES`] values at most are overwritten.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    pub(crate) fn list(self, keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        if self == Isa::Avx512 {
-            let list = &mut list[at..at + LANES];
-            // SAFETY: as in `run`; the list has room for all lanes.
-            return at + unsafe { list_wide(keys, key, first, list) };
-        }
-        let mut end = at;
-        for (lane, own) in keys.iter().enumerate() {
-            if *own == key {
-                list[end] = first + lane as u32;
-                end += 1;
-            }
-        }
-        end
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn gather_wide<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group<T> {
+    use std::arch::x86_64::*;
+    let mut group = [T::default(); WIDTH];
+    // SAFETY: places and values are a register long, and what lies there is said to be within `values`.
+    unsafe {
+        let found = _mm512_i32gather_epi32::<4>(_mm512_loadu_si512(at.as_ptr().cast()), values.as_ptr().cast());
+        _mm512_storeu_si512(group.as_mut_ptr().cast(), found);
     }
+    group
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn look_up_all<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>) -> [Group<f32>; N] {
+    use std::arch::x86_64::*;
+    let mut found = [[0.0; WIDTH]; N];
+    for (found, table) in found.iter_mut().zip(tables) {
+        // SAFETY: the table is two registers long, places and values one.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(table.as_ptr()), _mm512_loadu_ps(table.as_ptr().add(WIDTH)));
+            let values = _mm512_permutex2var_ps(low, _mm512_loadu_si512(places.as_ptr().cast()), high);
+            _mm512_storeu_ps(found.as_mut_ptr(), values);
+        }
+    }
+    found
+}
+
+/// Only where all places are among the eight.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up_eight<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>, often: u32) -> Option<[Group<f32>; N]> {
+    use std::arch::x86_64::*;
+    const HALF: usize = WIDTH / 2;
+    let first = _mm256_set1_epi32(often as i32);
+    // SAFETY: the places are two registers long.
+    let halves = unsafe { [_mm256_loadu_si256(places.as_ptr().cast()), _mm256_loadu_si256(places.as_ptr().add(HALF).cast())] };
+    let halves = halves.map(|places| _mm256_sub_epi32(places, first));
+    if _mm256_testz_si256(_mm256_or_si256(halves[0], halves[1]), _mm256_set1_epi32(!7)) == 0 {
+        return None;
+    }
+    let mut found = [[0.0; WIDTH]; N];
+    for (found, table) in found.iter_mut().zip(tables) {
+        let table = &table[often as usize % TABLE..][..HALF];
+        // SAFETY: half of a group is a register long.
+        unsafe {
+            let table = _mm256_loadu_ps(table.as_ptr());
+            _mm256_storeu_ps(found.as_mut_ptr(), _mm256_permutevar8x32_ps(table, halves[0]));
+            _mm256_storeu_ps(found.as_mut_ptr().add(HALF), _mm256_permutevar8x32_ps(table, halves[1]));
+        }
+    }
+    Some(found)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -179,21 +313,16 @@ impl Isa {
 #[target_feature(enable = "popcnt,avx512f,avx512bw,avx512vl")]
 fn list_wide(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32]) -> usize {
     use std::arch::x86_64::*;
-    let own = |at: usize| {
-        // SAFETY: 32 keys are twice 16 bytes.
-        let keys = unsafe { _mm_loadu_si128(keys.as_ptr().add(at).cast()) };
-        _mm_cmpeq_epi8_mask(keys, _mm_set1_epi8(key as i8))
-    };
-    let (low, high) = (own(0), own(WIDTH));
-    if low | high == 0 {
-        return 0;
-    }
+    // SAFETY: 32 keys are 32 bytes.
+    let keys = unsafe { _mm256_loadu_si256(keys.as_ptr().cast()) };
+    let own = _mm256_cmpeq_epi8_mask(keys, _mm256_set1_epi8(key as i8));
+    let (low, high) = (own as u16, (own >> WIDTH) as u16);
     let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     let first = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
     let second = _mm512_add_epi32(first, _mm512_set1_epi32(WIDTH as i32));
     let begin = low.count_ones() as usize;
     assert!(list.len() >= LANES);
-    // SAFETY: the list has room for all lanes.
+    // SAFETY: the list has room for all lanes, and `begin` is at most half of them.
     unsafe {
         _mm512_storeu_si512(list.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(low, first));
         _mm512_storeu_si512(list.as_mut_ptr().add(begin).cast(), _mm512_maskz_compress_epi32(high, second));

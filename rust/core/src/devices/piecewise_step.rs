@@ -6,7 +6,7 @@ use crate::device::{Cell, Facts, Model, NOT_NEGATIVE, POSITIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
-use crate::simd::Group;
+use crate::simd::{Group, Set};
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
@@ -50,8 +50,8 @@ impl Model for PiecewiseStep {
     }
 
     #[inline(always)]
-    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
-        self.table.responses(cell, v, up, q);
+    fn responses<S: Set>(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        self.table.responses::<S>(cell, v, up, q);
     }
 
     fn facts(&self) -> Facts {

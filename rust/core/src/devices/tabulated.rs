@@ -8,7 +8,7 @@ use crate::device::{Cell, Facts, LARGEST, Model, NOT_NEGATIVE};
 use crate::error::{Error, Result};
 use crate::fields::Fields;
 use crate::math::Real;
-use crate::simd::{Group, Spots, WIDTH, whole};
+use crate::simd::{Group, Set, Spots, WIDTH, whole};
 
 /// See the head of this file.
 #[derive(Debug, Clone)]
@@ -92,16 +92,16 @@ impl Table {
 
     /// The same for a group of cells.
     #[inline(always)]
-    pub(super) fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+    pub(super) fn responses<S: Set>(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
         let parts = self.starts.len() as f32;
         let (mut position, mut part) = ([0.0; WIDTH], [0; WIDTH]);
         for lane in 0..WIDTH {
             position[lane] = (v[lane] - cell.w_min[lane]) * cell.k[0][lane];
             part[lane] = whole(position[lane] * parts, parts - 1.0);
         }
-        let mut interval = Spots::new(&part, WIDTH).gather(&self.starts);
+        let mut interval = Spots::new(&part, WIDTH).gather::<S, _>(&self.starts);
         for _ in 0..self.most {
-            let ends = Spots::new(&interval, WIDTH).gather(&self.ends);
+            let ends = Spots::new(&interval, WIDTH).gather::<S, _>(&self.ends);
             for lane in 0..WIDTH {
                 interval[lane] += u32::from(ends[lane] <= position[lane]);
             }
@@ -110,7 +110,7 @@ impl Table {
             interval[lane] = 2 * interval[lane] + (up[lane] & 1);
         }
         let lines = Spots::new(&interval, WIDTH);
-        let (a, b) = (lines.gather(&self.flat[0]), lines.gather(&self.flat[1]));
+        let (a, b) = (lines.gather::<S, _>(&self.flat[0]), lines.gather::<S, _>(&self.flat[1]));
         for lane in 0..WIDTH {
             q[lane] = a[lane] + b[lane] * position[lane];
         }
@@ -144,8 +144,8 @@ impl Model for Tabulated {
     }
 
     #[inline(always)]
-    fn responses(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
-        self.table.responses(cell, v, up, q);
+    fn responses<S: Set>(&self, cell: &Cell<Group<f32>>, v: &Group<f32>, up: &Group<u32>, q: &mut Group<f32>) {
+        self.table.responses::<S>(cell, v, up, q);
     }
 
     fn facts(&self) -> Facts {

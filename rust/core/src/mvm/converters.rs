@@ -4,7 +4,7 @@ use super::io::Io;
 use super::{Pattern, fill_normals, pattern};
 use crate::math::rint;
 use crate::rng::{Key, add_normals};
-use crate::simd::{Isa, Kernel, clip};
+use crate::simd::{Isa, Kernel, Set, clip};
 
 /// From numbers to voltages, in place. `scale` is what the numbers are divided by.
 pub(crate) fn convert_in(isa: Isa, io: &Io, v: &mut [f32], scale: f32, key: Key) {
@@ -102,7 +102,7 @@ struct InputChain<'a> {
 
 impl Kernel for InputChain<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         for v in self.v.iter_mut() {
             *v /= self.scale;
         }
@@ -113,7 +113,7 @@ impl Kernel for InputChain<'_> {
             }
         }
         if self.noise > 0.0 {
-            add_normals(self.key, self.noise, self.v);
+            add_normals::<S>(self.key, self.noise, self.v);
         }
         if self.asymmetry != 0.0 {
             weaken_negative(self.v, self.asymmetry);
@@ -134,9 +134,9 @@ struct OutputChain<'a> {
 
 impl Kernel for OutputChain<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         if self.noise > 0.0 {
-            add_normals(self.key, self.noise, self.z);
+            add_normals::<S>(self.key, self.noise, self.z);
         }
         self.rounding.round(self.z);
         let mut over = 0;

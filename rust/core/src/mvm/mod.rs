@@ -44,7 +44,7 @@ pub(crate) use multiply::{Matrix, multiply};
 
 use crate::pool::Machine;
 use crate::rng::{Key, with_normals};
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, Set};
 use converters::{Outputs, convert_in};
 use currents::{Currents, weight_noise};
 
@@ -91,8 +91,8 @@ struct FillNormals<'a> {
 
 impl Kernel for FillNormals<'_> {
     #[inline(always)]
-    fn run(self) {
-        with_normals(self.key, self.counter, self.values, |_, z| z);
+    fn run<S: Set>(self) {
+        with_normals::<S>(self.key, self.counter, self.values, |_, z| z);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The exact products with a matrix of finite weights, summed from left to right and vectorised over vectors or outputs.
 
 use crate::pool::Machine;
-use crate::simd::Kernel;
+use crate::simd::{Kernel, Set};
 
 /// A matrix as the product sees it: `forward` sums over columns, backward over rows.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ struct Forward<'a> {
 
 impl Kernel for Forward<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         for (group, out) in self.out.chunks_mut(ROWS * self.width).enumerate() {
             let first = self.first + ROWS * group;
             let count = out.len() / self.width;
@@ -143,7 +143,7 @@ struct Backward<'a> {
 
 impl Kernel for Backward<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let batch = self.v.len() / self.rows;
         let mut narrow = Vec::new();
         for (strip, out) in self.out.chunks_exact_mut(batch * STRIP).enumerate() {

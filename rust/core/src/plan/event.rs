@@ -6,7 +6,7 @@ use super::{Accumulate, Axis, Flips, Place, Step, Term, Threshold, Transfer, Wri
 use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
 use crate::pulse::{Job, Keys, Notes};
 use crate::rng::{Key, Use};
-use crate::simd::{Kernel, clip, finite};
+use crate::simd::{Kernel, Set, clip, finite};
 use crate::tile::crossbar::Lines;
 use crate::tile::digital::transposed;
 
@@ -296,7 +296,7 @@ struct Sum<'a> {
 
 impl Kernel for Sum<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         for (at, (sum, v)) in self.sum.iter_mut().zip(self.values).enumerate() {
             let sign = if self.cross.is_empty() { self.sign } else { self.sign * self.cross[at] };
             let v = (self.factor * v) * sign;
@@ -315,7 +315,7 @@ struct Filter<'a> {
 
 impl Kernel for Filter<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         for (v, sum) in self.line.iter_mut().zip(self.sum) {
             let more = self.gain * sum;
             *v = finite(if self.keep == 0.0 { more } else { self.keep * *v + more });
@@ -333,7 +333,7 @@ struct Amount<'a> {
 
 impl Kernel for Amount<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let mut any = 0;
         for u in self.sum.iter_mut() {
             *u = finite(if u.abs() > self.deadband { *u / self.unit } else { 0.0 });
@@ -354,7 +354,7 @@ struct Consume<'a> {
 
 impl Kernel for Consume<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let Threshold { cap, momentum, forget, limit } = self.threshold;
         let bound = if limit > 0.0 && !forget { limit } else { f32::MAX };
         let mut any = 0;

@@ -7,7 +7,7 @@ use super::update::{Job, Lines, Tally, on_lines};
 use super::{PulseTrain, PulseType};
 use crate::device::{Cell, Cells, Device, Model, Noise, Plane, Visit, analog_step, step};
 use crate::pool::Machine;
-use crate::simd::{Kernel, LANES, clip, finite, select};
+use crate::simd::{Kernel, LANES, Set, clip, finite, select};
 use crate::tile::crossbar::Crossbar;
 
 /// `values += (-rate d) x^T` for each vector in turn, in `f32`, each product and sum kept finite.
@@ -15,7 +15,7 @@ pub(crate) fn add(Machine { isa, pool }: Machine, values: &mut [f32], x: &[f32],
     struct Add<'a>(&'a mut [f32], [&'a [f32]; 2], [usize; 3], &'a [f64]);
     impl Kernel for Add<'_> {
         #[inline(always)]
-        fn run(self) {
+        fn run<S: Set>(self) {
             let Add(values, [x, d], [columns, rows, first], rates) = self;
             for (row, values) in values.chunks_exact_mut(columns).enumerate() {
                 for ((x, d), rate) in x.chunks_exact(columns).zip(d.chunks_exact(rows)).zip(rates) {
@@ -164,7 +164,7 @@ struct Steps<'a, C> {
 
 impl<C: Change> Kernel for Steps<'_, C> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let Self { each: Each { columns, amounts, .. }, mut lines, change } = self;
         let seen = amounts.job.columns.range();
         let mut amount = vec![0f32; seen.len()];

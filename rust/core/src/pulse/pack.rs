@@ -1,8 +1,9 @@
 //! Cells side by side: their parameters, and the turns in which their pulses are popped.
 
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, cell, pulsed};
-use crate::rng::{Key, STEP_N, normals};
-use crate::simd::{GROUPS, Group, WIDTH};
+use crate::normal::normals;
+use crate::rng::{Key, STEP_N};
+use crate::simd::{GROUPS, Group, Set, WIDTH};
 
 /// The most cells that are popped together.
 pub(super) const PACK: usize = GROUPS * WIDTH;
@@ -11,10 +12,10 @@ pub(super) const PACK: usize = GROUPS * WIDTH;
 #[repr(align(64))]
 pub(super) struct Pack {
     pub(super) v: [Group<f32>; GROUPS],
-    /// Signs and places of the pulses; bit 0 has the next even ordinal.
+    /// Signs of the pulses, the first one in bit 0, and a one for each that waits.
     pub(super) signs: [Group<u32>; GROUPS],
-    pub(super) places: [Group<u32>; GROUPS],
-    /// Counter sums of the next normals.
+    pub(super) waits: [Group<u32>; GROUPS],
+    /// Counter sums of the first normals.
     pub(super) counter: [Group<u32>; GROUPS],
     pub(super) cell: [Cell<Group<f32>>; GROUPS],
 }
@@ -23,40 +24,40 @@ impl Pack {
     pub(super) fn new() -> Self {
         let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
         let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
-        Self { v: zero, signs: none, places: none, counter: none, cell: [cell; GROUPS] }
+        Self { v: zero, signs: none, waits: none, counter: none, cell: [cell; GROUPS] }
     }
 
-    /// Up to two pulses of every cell, with normals `n` and `n + 1` of an even ordinal `n`.
+    /// Pulse number `turn` of every cell that has one.
     #[inline(always)]
-    pub(super) fn turn<M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, groups: usize) {
-        let (mut even, mut odd) = ([[0f32; WIDTH]; GROUPS], [[0f32; WIDTH]; GROUPS]);
+    pub(super) fn turn<S: Set, M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, groups: usize, turn: u32) {
+        let (mut z, bit) = ([[0f32; WIDTH]; GROUPS], 1 << turn);
         if NOISE {
-            normals(key, &self.counter[..groups], &mut even, &mut odd);
-        }
-        for (place, z) in [(1, &even), (2, &odd)] {
-            for (group, z) in z.iter().enumerate().take(groups) {
-                let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
-                let up = |signs: u32| if signs & place != 0 { u32::MAX } else { 0 };
-                if M::APART {
-                    let mut ups = [0; WIDTH];
-                    for (up_here, signs) in ups.iter_mut().zip(&self.signs[group]) {
-                        *up_here = up(*signs);
-                    }
-                    model.responses(cell, &self.v[group], &ups, &mut q);
-                }
-                for (lane, z) in z.iter().enumerate() {
-                    let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
-                    let q = if M::APART { q[lane] } else { model.response(&cell, v, up) };
-                    let next = pulsed(model, &cell, noise, v, up, q, *z);
-                    self.v[group][lane] = if self.places[group][lane] & place != 0 { next } else { v };
+            // In two loops, so that the groups wait for their long chains of operations at the same time.
+            let mut words = [[0; WIDTH]; GROUPS];
+            for (words, counter) in words.iter_mut().zip(&self.counter).take(groups) {
+                for lane in 0..WIDTH {
+                    words[lane] = key.word_at(counter[lane].wrapping_add(turn.wrapping_mul(STEP_N)));
                 }
             }
+            for (words, z) in words.iter().zip(&mut z).take(groups) {
+                *z = normals::<S>(words);
+            }
         }
-        for group in 0..groups {
-            for lane in 0..WIDTH {
-                self.signs[group][lane] >>= 2;
-                self.places[group][lane] >>= 2;
-                self.counter[group][lane] = self.counter[group][lane].wrapping_add(STEP_N.wrapping_mul(2));
+        for (group, z) in z.iter().enumerate().take(groups) {
+            let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
+            let up = |signs: u32| if signs & bit != 0 { u32::MAX } else { 0 };
+            if M::APART {
+                let mut ups = [0; WIDTH];
+                for (up_here, signs) in ups.iter_mut().zip(&self.signs[group]) {
+                    *up_here = up(*signs);
+                }
+                model.responses::<S>(cell, &self.v[group], &ups, &mut q);
+            }
+            for (lane, z) in z.iter().enumerate() {
+                let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
+                let q = if M::APART { q[lane] } else { model.response(&cell, v, up) };
+                let next = pulsed(model, &cell, noise, v, up, q, *z);
+                self.v[group][lane] = if self.waits[group][lane] & bit != 0 { next } else { v };
             }
         }
     }

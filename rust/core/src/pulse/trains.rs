@@ -11,7 +11,7 @@
 use super::update::Span;
 use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
-use crate::simd::{Isa, Kernel, LANES};
+use crate::simd::{Isa, Kernel, LANES, Set};
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
@@ -206,7 +206,7 @@ struct Fires<'a> {
 
 impl Kernel for Fires<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let entries = self.words.as_chunks::<LANES>().0.iter().enumerate();
         let size = self.fires.len();
         entries.for_each(|(at, lanes)| {
@@ -225,7 +225,7 @@ struct Draw<'a> {
 
 impl Kernel for Draw<'_> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let side = self.side;
         // A job may begin and end within a block.
         let lines = side.lines.range();

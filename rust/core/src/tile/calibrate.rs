@@ -18,7 +18,7 @@ use crate::pool::{Machine, Pool};
 use crate::pulse::pack::{load, neighbours};
 use crate::pulse::{Count, Seen};
 use crate::rng::{Key, STEP_I, STEP_N, Use};
-use crate::simd::{Kernel, LANES};
+use crate::simd::{Kernel, LANES, Set, WIDTH};
 use std::ops::Range;
 
 /// How an array is calibrated.
@@ -169,7 +169,7 @@ struct Shift<'a, M> {
 
 impl<M: Model> Kernel for Shift<'_, M> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Set>(self) {
         let Self { model, values, cells, noise, columns, first, cycles } = self;
         for (row, values) in values.chunks_exact_mut(columns).enumerate() {
             let row = first + row;
@@ -189,15 +189,17 @@ impl<M: Model> Kernel for Shift<'_, M> {
                     }
                     for pulse in 0..pulses {
                         let n = pulses * cycle + pulse;
-                        for lane in 0..LANES {
-                            let column = (block * LANES + lane) as u32;
-                            let z = if noise.sigma == 0.0 {
-                                0.0
-                            } else {
-                                let base = column.wrapping_mul(STEP_I).wrapping_add((n & !1).wrapping_mul(STEP_N));
-                                let (even, odd) = key.normals_at(base);
-                                if n & 1 == 0 { even } else { odd }
-                            };
+                        let mut z = [0f32; LANES];
+                        if noise.sigma != 0.0 {
+                            for (group, z) in z.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+                                let column = (block * LANES + group * WIDTH) as u32;
+                                let s = std::array::from_fn(|lane| {
+                                    (column + lane as u32).wrapping_mul(STEP_I).wrapping_add(n.wrapping_mul(STEP_N))
+                                });
+                                *z = key.normals_at::<S>(&s);
+                            }
+                        }
+                        for (lane, z) in z.into_iter().enumerate() {
                             let up = if cycles.random { up[lane] } else { 0u32.wrapping_sub(1 - pulse) };
                             v[lane] = step(model, &cell.lane(lane), noise, v[lane], up, z);
                         }
