@@ -28,9 +28,12 @@ pub(crate) struct Coincidences<'a> {
 
 impl Coincidences<'_> {
     /// Nanoseconds that they take on so many cells, roughly: two for a pulse and an eighth for a cell to be looked at; where few columns fire, five for a
-    /// pulse, far from the others, and two for a column and a row that fire.
-    fn work(&self, isa: Isa, cells: usize) -> usize {
-        let (x, d) = (self.x.fires(isa), self.d.fires(isa));
+    /// pulse, far from the others, and two for a column and a row that fire. A single thread need not know.
+    fn work(&self, machine: Machine, cells: usize) -> usize {
+        if machine.pool.threads() == 1 {
+            return 0;
+        }
+        let (x, d) = (self.x.fires(machine.isa), self.d.fires(machine.isa));
         let (looks, pulse) = match self.fired {
             Some(fired) => (2 * d.iter().enumerate().map(|(entry, rows)| fired.of(entry).len() * *rows as usize).sum::<usize>(), 5),
             None => (cells * self.x.entries() / 8, 2),
@@ -65,7 +68,7 @@ pub(crate) fn pulse(
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
             let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
-            let work = what.work(machine.isa, lines.len() * columns);
+            let work = what.work(machine, lines.len() * columns);
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
                 let part = Rows { model, noise, cells, lines, columns, what, places, machine };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
