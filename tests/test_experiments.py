@@ -191,9 +191,9 @@ def test_r2_chopping_helps_against_offsets() -> None:
     assert 1.5 * error[0.0] < error[0.3] < 0.5 * reduced()["TTv2", 0.3]
     # reads at every vector and no momentum come near what is published
     often = replace(settings.cells, transfer_every=1, momentum=0.0)
-    near = [rasch2024_programming.run(replace(p, cells=often), 0).error for p in points.values()]
-    assert near[2] < 1.5 * near[0]
-    assert near[0] < 0.06  # four seeds: 0.049 to 0.055
+    close = [replace(p, cells=often) for p in points.values()]
+    near = [fmean(rasch2024_programming.run(p, seed).error for seed in range(4)) for p in close]
+    assert near[2] < 1.5 * near[0] < 0.08
 
 
 # ---- L25, the scalar toy

@@ -1,6 +1,6 @@
 //! The functions of this crate: `ln`, `exp`, `expm1`, `pow`, `sin`, `cos`, `tanh`, `sigmoid` in `f32`.
 //!
-//! Built from IEEE `+ - * /`, square root and integer operations in a fixed written order and never fused, so every processor, every
+//! Built from IEEE `+ - * /` and integer operations in a fixed written order and never fused, so every processor, every
 //! vector width and the NumPy reference give the same bits. Polynomials are minimax fits; `tests/functions.rs` holds the error bounds.
 
 use std::f32::consts::LOG2_E;
