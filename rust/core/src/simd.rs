@@ -103,6 +103,19 @@ pub trait Set {
         group
     }
 
+    /// Puts the first `lanes` values of a group to `at`.
+    ///
+    /// # Safety
+    ///
+    /// As above for these, and they are all different.
+    #[inline(always)]
+    unsafe fn scatter<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
+        for (value, at) in group.iter().zip(at).take(lanes) {
+            // SAFETY: said to be so.
+            *unsafe { values.get_unchecked_mut(*at as usize) } = *value;
+        }
+    }
+
     /// Lists `first + lane` of the lanes with `key`, in `list` from `at` on, where there is room for [`LANES`]; all of these may be overwritten. Gives the end.
     #[inline(always)]
     fn list(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
@@ -164,6 +177,12 @@ impl Set for Avx512 {
     unsafe fn gather<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group<T> {
         // SAFETY: as above, and said to be so.
         unsafe { gather_wide(values, at) }
+    }
+
+    #[inline(always)]
+    unsafe fn scatter<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
+        // SAFETY: as above.
+        unsafe { scatter_wide(group, lanes, at, values) }
     }
 
     #[inline(always)]
@@ -237,12 +256,11 @@ impl<'a> Spots<'a> {
 
     /// Puts the values that count there.
     #[inline(always)]
-    pub(crate) fn scatter<T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
-        assert!(self.end <= values.len());
-        for (value, at) in group.iter().zip(self.at).take(self.lanes) {
-            // SAFETY: `at` is less than `end`.
-            *unsafe { values.get_unchecked_mut(*at as usize) } = *value;
-        }
+    pub(crate) fn scatter<S: Set, T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
+        const { assert!(size_of::<T>() == 4) };
+        assert!(self.end <= values.len() && self.end <= 1 << 31);
+        // SAFETY: `at` is less than `end`.
+        unsafe { S::scatter(group, self.lanes, self.at, values) }
     }
 }
 
@@ -259,6 +277,20 @@ unsafe fn gather_wide<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group
         _mm512_storeu_si512(group.as_mut_ptr().cast(), found);
     }
     group
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn scatter_wide<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
+    use std::arch::x86_64::*;
+    let first = ((1u32 << lanes) - 1) as u16;
+    // SAFETY: places and values are a register long, and where the first ones go is said to be within `values`.
+    unsafe {
+        let (at, group) = (_mm512_loadu_si512(at.as_ptr().cast()), _mm512_loadu_si512(group.as_ptr().cast()));
+        _mm512_mask_i32scatter_epi32::<4>(values.as_mut_ptr().cast(), first, at, group);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -12,7 +12,7 @@ use super::update::{Count, Lines, Span, Tally, on_lines};
 use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::pool::{Machine, Work};
 use crate::rng::{Key, STEP_I, STEP_N};
-use crate::simd::{GROUPS, Isa, Kernel, LANES, Plain, Set, Spots, WIDTH};
+use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Plain, Set, Spots, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -35,7 +35,7 @@ impl Coincidences<'_> {
         }
         let (x, d) = (self.x.fires(machine.isa), self.d.fires(machine.isa));
         let (looks, pulse) = match self.fired {
-            Some(fired) => (2 * d.iter().enumerate().map(|(entry, rows)| fired.of(entry).len() * *rows as usize).sum::<usize>(), 5),
+            Some(fired) => (2 * d.iter().enumerate().map(|(entry, rows)| fired.of(entry).0.len() * *rows as usize).sum::<usize>(), 5),
             None => (cells * self.x.entries() / 8, 2),
         };
         // The slots are taken for independent.
@@ -151,8 +151,7 @@ impl<M: Model> Rows<'_, M> {
             let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
             let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
             if let Some(fired) = what.fired {
-                worker.push_few::<NOISE>(&mut row, fired, &words, &stops, seen);
-                worker.finish::<NOISE>(&mut row);
+                machine.isa.run(Few::<M, NOISE> { worker: &mut worker, row: &mut row, fired, words: &words, stops: &stops, seen });
                 continue;
             }
             waiting.clear();
@@ -268,28 +267,6 @@ impl<M: Model> Worker<'_, M> {
         entries
     }
 
-    /// Pushes the coincidences of all columns, column by column: few of them fire. They are left to be popped.
-    #[inline(always)]
-    fn push_few<const NOISE: bool>(&mut self, row: &mut Row, fired: &Fired, words: &[u32], stops: &[Stop], seen: &mut [Seen]) {
-        let mut stops = stops.iter().peekable();
-        for (entry, &d) in words.iter().enumerate().filter(|(_, d)| **d != 0) {
-            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
-                self.pop_and_note::<NOISE>(row, stop, seen);
-            }
-            let mut rest = fired.of(entry);
-            self.work.words += rest.len() as u64;
-            loop {
-                let (signs, free) = (self.signs.as_flattened_mut(), self.free.as_flattened_mut());
-                (rest, self.listed) = few_fit(signs, free, &mut self.order, self.listed, rest, d);
-                if rest.is_empty() {
-                    break;
-                }
-                self.pop::<NOISE>(row);
-            }
-        }
-        stops.for_each(|stop| self.pop_and_note::<NOISE>(row, stop, seen));
-    }
-
     /// Pops the pulses that are listed, if any of a stop's cells waits for one, and notes these cells.
     #[inline(always)]
     fn pop_and_note<const NOISE: bool>(&mut self, row: &mut Row, stop: &Stop, seen: &mut [Seen]) {
@@ -362,59 +339,147 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     #[inline(always)]
     fn run<S: Set>(self) {
         let Self { worker, row, last } = self;
-        let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
-        let (n, values, pack) = (&mut *row.n, &mut *row.values, &mut worker.pack);
         // Ordinals all begin at 0, or need not be kept.
-        let (before, after) = (row.begun || row.keeps, !last || row.keeps);
-        for columns in worker.order[..worker.listed].chunks(PACK) {
-            let groups = columns.len().div_ceil(WIDTH);
+        let kept = Kept { before: row.begun || row.keeps, after: !last || row.keeps };
+        for start in (0..worker.listed).step_by(PACK) {
+            let columns = &worker.order[start..worker.listed.min(start + PACK)];
             let mut at = [[columns[0]; WIDTH]; GROUPS];
             at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
-            let spots: [Spots; GROUPS] = std::array::from_fn(|group| Spots::new(&at[group], columns.len().saturating_sub(group * WIDTH)));
-            let (mut ups, mut pulses, mut number) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
-            let mut turns = 0;
-            for group in 0..groups {
-                let spots = &spots[group];
-                pack.v[group] = spots.gather::<S, _>(values);
-                pack.signs[group] = spots.gather::<S, _>(signs);
-                let mut waits = spots.gather::<S, _>(free).map(|free| !free);
-                spots.scatter(&[u32::MAX; WIDTH], free);
-                waits.iter_mut().skip(columns.len() - group * WIDTH).for_each(|waits| *waits = 0);
-                if before {
-                    number[group] = spots.gather::<S, _>(n);
-                }
-                if !worker.uniform {
-                    // One load after the other: 5 % less for L with all spreads than by gathering.
-                    pack.cell[group] = load(worker.model, worker.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
-                }
-                for lane in 0..WIDTH {
-                    ups[group][lane] = (pack.signs[group][lane] & waits[lane]).count_ones();
-                    pulses[group][lane] = waits[lane].count_ones();
-                    let line = at[group][lane].wrapping_mul(STEP_I);
-                    pack.counter[group][lane] = line.wrapping_add(number[group][lane].wrapping_mul(STEP_N));
-                    turns = turns.max(pulses[group][lane]);
-                    number[group][lane] += pulses[group][lane];
-                }
-                pack.waits[group] = waits;
+            let lanes = columns.len();
+            let spots = spots(&at, lanes);
+            let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
+            for (group, spots) in spots.iter().enumerate().take(lanes.div_ceil(WIDTH)) {
+                worker.pack.signs[group] = spots.gather::<S, _>(signs);
+                worker.pack.waits[group] = spots.gather::<S, _>(free).map(|free| !free);
+                spots.scatter::<S, _>(&[u32::MAX; WIDTH], free);
+                worker.pack.waits[group].iter_mut().skip(lanes - group * WIDTH).for_each(|waits| *waits = 0);
             }
-            worker.work.lanes += (turns as usize * groups * WIDTH) as u64;
-            for turn in 0..turns {
-                pack.turn::<S, M, NOISE>(worker.model, worker.noise, row.key, groups, turn);
-            }
-            for group in 0..groups {
-                worker.work.pulses += u64::from(pulses[group].iter().sum::<u32>());
-                spots[group].scatter(&pack.v[group], values);
-                if after {
-                    spots[group].scatter(&number[group], n);
-                }
-            }
-            if let Some(counts) = &mut row.counts {
-                for ((column, ups), pulses) in columns.iter().zip(ups.as_flattened()).zip(pulses.as_flattened()) {
-                    counts[*column as usize] = counts[*column as usize].plus(*ups, *pulses);
-                }
-            }
+            worker.pop_pack::<S, NOISE>(row, &at, &spots, lanes, kept);
         }
         worker.listed = 0;
+    }
+}
+
+/// A row in which few columns fire: their coincidences are popped entry by entry.
+struct Few<'a, 'w, 'r, M, const NOISE: bool> {
+    worker: &'a mut Worker<'w, M>,
+    row: &'a mut Row<'r>,
+    fired: &'a Fired,
+    words: &'a [u32],
+    stops: &'a [Stop],
+    seen: &'a mut [Seen],
+}
+
+impl<M: Model, const NOISE: bool> Kernel for Few<'_, '_, '_, M, NOISE> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        let Self { worker, row, fired, words, stops, seen } = self;
+        let note = |row: &Row, stop: &Stop, seen: &mut [Seen]| {
+            for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+                *seen = Seen { v: row.values[column], n: row.n[column] };
+            }
+        };
+        let mut stops = stops.iter().peekable();
+        for (entry, &d) in words.iter().enumerate().filter(|(_, d)| **d != 0) {
+            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
+                note(row, stop, seen);
+            }
+            let (columns, x) = fired.of(entry);
+            for (columns, x) in columns.chunks(PACK).zip(x.chunks(PACK)) {
+                let mut at = [[columns[0]; WIDTH]; GROUPS];
+                at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
+                let lanes = columns.len();
+                let spots = spots(&at, lanes);
+                for group in 0..lanes.div_ceil(WIDTH) {
+                    let mut own = [0; WIDTH];
+                    let part = &x[group * WIDTH..lanes.min((group + 1) * WIDTH)];
+                    own[..part.len()].copy_from_slice(part);
+                    for lane in 0..WIDTH {
+                        worker.pack.signs[group][lane] = (((own[lane] ^ d) as i32) >> 31) as u32;
+                        worker.pack.waits[group][lane] = !(u32::MAX << (own[lane] & d & SLOT_BITS).count_ones());
+                    }
+                }
+                worker.work.words += lanes as u64;
+                worker.pop_pack::<S, NOISE>(row, &at, &spots, lanes, Kept { before: true, after: true });
+            }
+        }
+        stops.for_each(|stop| note(row, stop, seen));
+        if !row.keeps {
+            row.n.fill(0);
+        }
+    }
+}
+
+/// Whether ordinals count from those of pulses before, and whether they are counted for pulses to come.
+#[derive(Clone, Copy)]
+struct Kept {
+    before: bool,
+    after: bool,
+}
+
+#[inline(always)]
+fn spots(at: &[Group<u32>; GROUPS], lanes: usize) -> [Spots<'_>; GROUPS] {
+    std::array::from_fn(|group| Spots::new(&at[group], lanes.saturating_sub(group * WIDTH)))
+}
+
+impl<M: Model> Worker<'_, M> {
+    /// Pops the pulses of a pack, whose signs and waiting pulses are there.
+    #[inline(always)]
+    fn pop_pack<S: Set, const NOISE: bool>(
+        &mut self,
+        row: &mut Row,
+        at: &[Group<u32>; GROUPS],
+        spots: &[Spots; GROUPS],
+        lanes: usize,
+        kept: Kept,
+    ) {
+        let (n, values, pack) = (&mut *row.n, &mut *row.values, &mut self.pack);
+        let groups = lanes.div_ceil(WIDTH);
+        let (mut ups, mut pulses, mut number) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
+        let mut turns = [0; GROUPS];
+        for group in 0..groups {
+            let spots = &spots[group];
+            pack.v[group] = spots.gather::<S, _>(values);
+            if kept.before {
+                number[group] = spots.gather::<S, _>(n);
+            }
+            if !self.uniform {
+                // One load after the other: 5 % less for L with all spreads than by gathering.
+                pack.cell[group] = load(self.model, self.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
+            }
+            for lane in 0..WIDTH {
+                ups[group][lane] = (pack.signs[group][lane] & pack.waits[group][lane]).count_ones();
+                pulses[group][lane] = pack.waits[group][lane].count_ones();
+                let line = at[group][lane].wrapping_mul(STEP_I);
+                pack.counter[group][lane] = line.wrapping_add(number[group][lane].wrapping_mul(STEP_N));
+                turns[group] = turns[group].max(pulses[group][lane]);
+                number[group][lane] += pulses[group][lane];
+            }
+        }
+        // The last groups have the fewest pulses, mostly.
+        let mut going = groups;
+        for turn in 0.. {
+            while going > 0 && turns[going - 1] <= turn {
+                going -= 1;
+            }
+            if going == 0 {
+                break;
+            }
+            pack.turn::<S, M, NOISE>(self.model, self.noise, row.key, going, turn);
+            self.work.lanes += (going * WIDTH) as u64;
+        }
+        for group in 0..groups {
+            self.work.pulses += u64::from(pulses[group].iter().sum::<u32>());
+            spots[group].scatter::<S, _>(&pack.v[group], values);
+            if kept.after {
+                spots[group].scatter::<S, _>(&number[group], n);
+            }
+        }
+        if let Some(counts) = &mut row.counts {
+            for ((column, ups), pulses) in at.as_flattened().iter().zip(ups.as_flattened()).zip(pulses.as_flattened()).take(lanes) {
+                counts[*column as usize] = counts[*column as usize].plus(*ups, *pulses);
+            }
+        }
     }
 }
 
@@ -448,34 +513,6 @@ fn append(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[[u32; LANES]],
     }
     (*signs, *free) = (queue, room);
     done
-}
-
-/// Appends the coincidences of a word with those of some columns, and lists the columns that had none before, from `listed` on. Gives what is left where
-/// a queue would run over, and the end of the list.
-#[inline(always)]
-fn few_fit<'a>(
-    signs: &mut [u32],
-    free: &mut [u32],
-    order: &mut [u32],
-    listed: usize,
-    fired: &'a [(u32, u32)],
-    d: u32,
-) -> (&'a [(u32, u32)], usize) {
-    let (mut busy, signs) = (listed, &mut signs[..free.len()]);
-    let mut done = 0;
-    for &(column, x) in fired {
-        let free = &mut free[column as usize];
-        let next = *free << (x & d & SLOT_BITS).count_ones();
-        if next >> 31 == 0 {
-            break;
-        }
-        order[busy] = column;
-        busy += usize::from(*free == u32::MAX && next != u32::MAX);
-        signs[column as usize] = signed(signs[column as usize], *free ^ next, x ^ d);
-        *free = next;
-        done += 1;
-    }
-    (&fired[done..], busy)
 }
 
 /// The same on a single column, the only one whose lines fire.

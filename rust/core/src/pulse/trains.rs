@@ -33,15 +33,17 @@ pub(crate) struct Trains {
 /// Lines that fire, with their words, entry by entry.
 #[derive(Debug)]
 pub(super) struct Fired {
-    list: Vec<(u32, u32)>,
+    lines: Vec<u32>,
+    words: Vec<u32>,
     begin: Vec<usize>,
 }
 
 impl Fired {
     /// Those of an entry.
     #[inline(always)]
-    pub(super) fn of(&self, entry: usize) -> &[(u32, u32)] {
-        &self.list[self.begin[entry]..self.begin[entry + 1]]
+    pub(super) fn of(&self, entry: usize) -> (&[u32], &[u32]) {
+        let own = self.begin[entry]..self.begin[entry + 1];
+        (&self.lines[own.clone()], &self.words[own])
     }
 }
 
@@ -143,21 +145,22 @@ impl Trains {
         if 8 * count > self.words.len() {
             return None;
         }
-        let (mut list, mut begin) = (Vec::with_capacity(count), vec![0]);
+        let (mut lines, mut words, mut begin) = (Vec::with_capacity(count), Vec::with_capacity(count), vec![0]);
         let blocks = self.words.len() / (self.entries() * LANES).max(1);
         for entry in 0..self.entries() {
             for at in 0..blocks {
                 if self.any(self.first + at).as_flattened()[entry] != 0 {
                     let block = &self.block(self.first + at)[entry];
                     let first = (self.first + at) * LANES;
-                    list.extend(
-                        block.iter().enumerate().filter(|(_, word)| **word != 0).map(|(lane, word)| ((first + lane) as u32, *word)),
-                    );
+                    for (lane, word) in block.iter().enumerate().filter(|(_, word)| **word != 0) {
+                        lines.push((first + lane) as u32);
+                        words.push(*word);
+                    }
                 }
             }
-            begin.push(list.len());
+            begin.push(lines.len());
         }
-        Some(Fired { list, begin })
+        Some(Fired { lines, words, begin })
     }
 
     /// How often lines fire in each entry.
