@@ -274,7 +274,6 @@ def test_operations_on_columns():
     y, d, scale, bias = batch(4, 3), batch(4, 3, seed=1), np.float32([0.5, 3.0, -2.0]), np.float32([0.1, 0.2, 0.3])
     np.testing.assert_array_equal(_core.scale_bias(y, scale, bias), y * scale + bias)
     np.testing.assert_array_equal(_core.scale_bias(y, scale[:1], None), y * scale[0])
-    np.testing.assert_array_equal(_core.column_dot(y, d), from_the_top(y, d))
     blocks = _core.column_blocks("x", y.astype(float), [2, 1], False)
     np.testing.assert_array_equal(np.hstack(blocks), y)
     assert [block.shape for block in blocks] == [(4, 2), (4, 1)]

@@ -168,11 +168,13 @@ def fingerprint(seed: int = 5) -> dict[str, str]:
         prints[repr(io)] = digest([tile.forward(numbers(33, 41)), tile.backward(numbers(33, 67))])
     y, d = 4 * numbers(9, 11), numbers(9, 11, 1)
     labels = np.arange(9) % 11
-    out = [_core.log_softmax(y), _core.cross_entropy(y, labels)[1], _core.mse(y, d)[1], _core.column_sum(y)]
+    out = [_core.log_softmax(y), _core.cross_entropy(y, labels)[1], _core.mse(y, d)[1]]
     for kind in ("sigmoid", "tanh", "relu"):
         out += [_core.activation(kind, y), _core.activation_grad(kind, y, d)]
-    out += [_core.scale_bias(y, d[0], d[1]), _core.column_dot(y, d), *_core.column_blocks("x", y, [5, 7], True)]
-    scalars = [_core.cross_entropy(y, labels)[0], _core.mse(y, d)[0], _core.dot(y, d)]
+    for a, o in ((d[0], d[1]), (d[0], d[1, :1]), (d[0, :1], d[1]), (d[0, :1], d[1, :1])):
+        out += _core.digital_step(d, y, 0.1, a, o, d[2])
+    out += [_core.scale_bias(y, d[0], d[1]), *_core.column_blocks("x", y, [5, 7], True)]
+    scalars = [_core.cross_entropy(y, labels)[0], _core.mse(y, d)[0]]
     out += [_core.uniform_init(seed, "fc", 5, 7, 0.5), _core.permutation(seed, 1, 100), np.array(scalars)]
     prints["digital"] = digest(out)
     return prints

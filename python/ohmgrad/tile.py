@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -293,6 +293,7 @@ class Tile:
     _target: str
     _carrier: Term
     _stage: int
+    _step: Callable[..., None] | None
 
     def __init__(
         self,
@@ -314,6 +315,9 @@ class Tile:
         if not isinstance(algorithm, Algorithm) or isinstance(algorithm, type):
             raise TypeError(f"algorithm must be an object with a method plan(tile), got {algorithm!r}")
         set_once("algorithm", algorithm)
+        # Algorithms with a buffer have a field of that name.
+        step = getattr(algorithm, "step", None)
+        set_once("_step", step if callable(step) else None)
         set_once("io", _of_kind(IO, "io", io))
         set_once("pulses", _of_kind(PulseTrain, "pulses", pulses))
         set_once("backward_io", self.io if backward_io is None else _of_kind(IO, "backward_io", backward_io))
@@ -389,13 +393,11 @@ class Tile:
         arrays ``[batch, d_in]`` and ``[batch, d_out]``.
         """
         rows, errors, rate = _rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr)
-        step = getattr(self.algorithm, "step", None)
-        # Algorithms with a buffer have a field of that name.
-        if callable(step):
-            self._core.check_update(rows, errors, rate)
-            step(self, rows, errors, rate)
-        else:
+        if self._step is None:
             self._core.update(rows, errors, rate)
+        else:
+            self._core.check_update(rows, errors, rate)
+            self._step(self, rows, errors, rate)
 
     def follow_plan(self, x: ArrayLike, d: ArrayLike, lr: float) -> None:
         """What the plan of the algorithm does with a mini-batch: its gradient, and the transfers that are due.

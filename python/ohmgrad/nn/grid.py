@@ -72,12 +72,17 @@ class Grid:
 
     def update(self, blocks: Sequence[Floats], d: Floats, lr: float) -> None:
         """The update of every tile and the end of its mini-batch; what one tile refuses leaves all as they were."""
+        # A tile alone refuses for itself.
+        if self.single:
+            tile = self.tiles[0][0]
+            tile.update(blocks[0], d, lr)
+            return tile.end_batch()
         parts = [
             (tile, x, d)
             for row, d in zip(self.tiles, self._errors(d), strict=True)
             for tile, x in zip(row, blocks, strict=True)
         ]
-        for tile, x, d in parts if not self.single else []:
+        for tile, x, d in parts:
             tile._core.check_update(x, d, lr)
         for tile, x, d in parts:
             tile.update(x, d, lr)

@@ -276,9 +276,7 @@ class Linear(Layer):
         # The tiles first: they may refuse, and then nothing has changed.
         self._built.update(x, *self._factors.step(d, lr))
         self._d = None
-        if self._bias is not None:
-            self._bias = self._bias - np.float32(lr) * _core.column_sum(d)
-        self._factors.learn(d, y, lr)
+        self._bias = self._factors.learn(d, y, lr, self._bias)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes: the tiles' as ``tile.*``, the bias and both factors.
@@ -302,7 +300,8 @@ class Linear(Layer):
             raise ValueError(f"weight_scaling must be > 0, got {a.min()}")
         bias = as_float32("bias", state["bias"], (self.d_out,)) if "bias" in own else None
         self._built.load_state_dict({key: value for key, value in state.items() if key.startswith("tile.")})
-        self._factors.a, self._factors.o, self._bias = a, o, bias
+        self._factors.take(a, o)
+        self._bias = bias
 
     def config(self) -> dict[str, Any]:
         """JSON-able values from which :meth:`from_config` builds the layer again."""

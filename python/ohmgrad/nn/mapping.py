@@ -55,8 +55,22 @@ class Factors:
     def __init__(self, lines: int, settings: Mapping[str, Any]) -> None:
         self._omega, self._learns = settings["weight_scaling_omega"], settings["learn_out_scaling"]
         self._compensates = settings["weight_scaling_lr_compensation"]
-        self.a = np.ones(lines if self._omega and settings["weight_scaling_columnwise"] else 1, np.float32)
-        self.o = np.ones(lines if self._learns and settings["out_scaling_columnwise"] else 1, np.float32)
+        self.take(
+            np.ones(lines if self._omega and settings["weight_scaling_columnwise"] else 1, np.float32),
+            np.ones(lines if self._learns and settings["out_scaling_columnwise"] else 1, np.float32),
+        )
+
+    def take(self, a: Floats, o: Floats) -> None:
+        """Set both factors."""
+        self.a, self.o = a, o
+        self.both = a * o
+        """``a * o``."""
+        # What forward, backward and update passes need of them, which are many.
+        self._is_one = _is_one(self.both)
+        # fsum is exact until it rounds, on every machine.
+        self._mean = math.fsum(a.tolist()) / a.size if self._compensates else 1.0
+        scale = o if self._compensates else o / a
+        self._scale = None if _is_one(scale) else scale
 
     def fit(self, w: Floats) -> None:
         """Choose `a` so that the crossbar holds `w`, ``[lines, columns]``, in [-omega, omega]; a line of zeros keeps 1.
@@ -70,41 +84,31 @@ class Factors:
         for factor in factors:
             if not 2.0**-126 <= factor < 2.0**128:
                 raise ValueError(f"weight_scaling_omega: {self._omega} makes a factor of {factor}, beyond float32")
-        self.a = np.array(factors, np.float32)
-
-    @property
-    def both(self) -> Floats:
-        """``a * o``."""
-        return self.a * self.o
+        self.take(np.array(factors, np.float32), self.o)
 
     def output(self, y: Floats, bias: Floats | None) -> Floats:
         """``a * o * y + bias``, ``[batch, lines]``."""
-        both = self.both
-        return y if bias is None and _is_one(both) else _core.scale_bias(y, both, bias)
+        return y if bias is None and self._is_one else _core.scale_bias(y, self.both, bias)
 
     def error(self, d: Floats) -> Floats:
         """``a * o * d``: what goes back through the crossbar."""
-        both = self.both
-        return d if _is_one(both) else d * both
+        return d if self._is_one else d * self.both
 
     def step(self, d: Floats, lr: float) -> tuple[Floats, float]:
         """Errors and rate for the update of the crossbar: ``o * d / a`` at `lr`, or ``o * d`` at ``lr / mean(a)``."""
-        # fsum is exact until it rounds, on every machine.
-        rate = lr / (math.fsum(self.a.tolist()) / self.a.size) if self._compensates else lr
-        scale = self.o if self._compensates else self.o / self.a
-        return d if _is_one(scale) else d * scale, rate
+        return d if self._scale is None else d * self._scale, lr / self._mean
 
-    def learn(self, d: Floats, y: Floats, lr: float) -> None:
-        """``o - lr * dL/do`` with ``dL/do = sum d * (a * y)`` over the batch (and the outputs, for a single `o`)."""
-        if not self._learns:
-            return
-        if self.o.size > 1:
-            slope = self.a * _core.column_dot(d, y).astype(np.float32)
-        elif self.a.size > 1:
-            slope = np.array([_core.dot(d, _core.scale_bias(y, self.a, None))], np.float32)
-        else:
-            slope = self.a * np.float32(_core.dot(d, y))
-        self.o = self.o - np.float32(lr) * slope
+    def learn(self, d: Floats, y: Floats, lr: float, bias: Floats | None) -> Floats | None:
+        """``o - lr * dL/do`` with ``dL/do = sum d * (a * y)`` over the batch (and the outputs, for a single `o`).
+
+        Returns ``bias - lr * sum d``.
+        """
+        if not self._learns and bias is None:
+            return None
+        o, bias = _core.digital_step(d, y, lr, self.a, self.o if self._learns else None, bias)
+        if o is not None:
+            self.take(self.a, o)
+        return bias
 
 
 def _is_one(scale: Floats) -> bool:

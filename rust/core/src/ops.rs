@@ -152,27 +152,29 @@ pub fn column_blocks(name: &str, x: &[f32], columns: usize, widths: &[usize]) ->
     Ok(widths.iter().map(block).collect())
 }
 
-/// Sum over rows.
-pub fn column_sum(d: &[f32], lines: usize) -> Vec<f32> {
-    let mut sum = vec![0.0; lines];
-    for row in d.chunks_exact(lines) {
+/// A step of plain SGD: `bias - lr sum d`, over rows.
+pub fn bias_step(bias: &[f32], d: &[f32], lr: f32) -> Vec<f32> {
+    let mut sum = vec![0.0; bias.len()];
+    for row in d.chunks_exact(bias.len()) {
         sum.iter_mut().zip(row).for_each(|(s, d)| *s += d);
     }
-    sum
+    bias.iter().zip(sum).map(|(bias, sum)| bias - lr * sum).collect()
 }
 
-/// Sum of products, in `f64`.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + *a as f64 * *b as f64)
-}
-
-/// Sums of products over rows, in `f64`.
-pub fn column_dot(a: &[f32], b: &[f32], lines: usize) -> Vec<f64> {
-    let mut sum = vec![0.0; lines];
-    for (a, b) in a.chunks_exact(lines).zip(b.chunks_exact(lines)) {
-        sum.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (a, b))| *s += *a as f64 * *b as f64);
+/// A step of plain SGD of the factors `o` behind `a * y`: `o - lr sum d (a y)`, over rows, and over columns if there is a single one. `a` is one factor
+/// or one per column; sums are in `f64`.
+pub fn factor_step(o: &[f32], a: &[f32], d: &[f32], y: &[f32], lr: f32, lines: usize) -> Vec<f32> {
+    let mut slopes = vec![0.0; o.len()];
+    // A single factor of either kind comes before or behind the sum, whichever is less.
+    let within = o.len() < a.len();
+    for (d, y) in d.chunks_exact(lines).zip(y.chunks_exact(lines)) {
+        for (column, (d, y)) in d.iter().zip(y).enumerate() {
+            let y = if within { y * a[column] } else { *y };
+            slopes[if o.len() == 1 { 0 } else { column }] += *d as f64 * y as f64;
+        }
     }
-    sum
+    let behind = |at: usize| if within { 1.0 } else { a[if a.len() == 1 { 0 } else { at }] };
+    o.iter().zip(slopes).enumerate().map(|(at, (o, slope))| o - lr * (behind(at) * slope as f32)).collect()
 }
 
 /// Uniform numbers in `[-bound, bound)` from the init stream of `path`.

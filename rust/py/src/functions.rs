@@ -232,27 +232,34 @@ pub fn column_blocks<'py>(
     blocks.into_iter().zip(widths).map(|(block, width)| to_matrix(py, block, width)).collect()
 }
 
-/// Sum over rows.
-#[pyfunction]
-pub fn column_sum<'py>(py: Python<'py>, d: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f32>>> {
-    let d = matrix("d", d)?;
-    Ok(PyArray1::from_vec(py, ops::column_sum(d.as_slice()?, d.shape()[1].max(1))))
-}
+type Row<'py> = Bound<'py, PyArray1<f32>>;
 
-/// Sum of products over everything.
+/// A step of plain SGD of the factors `o` behind `a * y`, and of the bias behind them; what is `None` stays.
 #[pyfunction]
-pub fn dot(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<f64> {
-    let (a, b) = (matrix("a", a)?, matrix("b", b)?);
-    same_shape(&a, &b)?;
-    Ok(ops::dot(a.as_slice()?, b.as_slice()?))
-}
-
-/// Sums of products over rows.
-#[pyfunction]
-pub fn column_dot<'py>(py: Python<'py>, a: &Bound<'py, PyAny>, b: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let (a, b) = (matrix("a", a)?, matrix("b", b)?);
-    same_shape(&a, &b)?;
-    Ok(PyArray1::from_vec(py, ops::column_dot(a.as_slice()?, b.as_slice()?, a.shape()[1].max(1))))
+pub fn digital_step<'py>(
+    py: Python<'py>,
+    d: &Bound<'py, PyAny>,
+    y: &Bound<'py, PyAny>,
+    lr: f64,
+    a: PyReadonlyArray1<'py, f32>,
+    o: Option<PyReadonlyArray1<'py, f32>>,
+    bias: Option<PyReadonlyArray1<'py, f32>>,
+) -> PyResult<(Option<Row<'py>>, Option<Row<'py>>)> {
+    let (d, y, lr) = (matrix("d", d)?, matrix("y", y)?, lr as f32);
+    same_shape(&d, &y)?;
+    let lines = d.shape()[1];
+    let fit = |name: &str, values: &PyReadonlyArray1<'py, f32>, single: bool| match values.len() {
+        n if n == lines || (n == 1 && single) => Ok(()),
+        n => Err(value_error(Error::value(name, format_args!("{n} values"), format_args!("1 or {lines}")))),
+    };
+    fit("a", &a, true)?;
+    o.iter().try_for_each(|o| fit("o", o, true))?;
+    bias.iter().try_for_each(|bias| fit("bias", bias, false))?;
+    let (d, y, a) = (d.as_slice()?, y.as_slice()?, a.as_slice()?);
+    let row = |values: Vec<f32>| PyArray1::from_vec(py, values);
+    let o = o.as_ref().map(|o| o.as_slice()).transpose()?.map(|o| row(ops::factor_step(o, a, d, y, lr, lines.max(1))));
+    let bias = bias.as_ref().map(|bias| bias.as_slice()).transpose()?.map(|bias| row(ops::bias_step(bias, d, lr)));
+    Ok((o, bias))
 }
 
 /// Uniform numbers in `[-bound, bound)` from the init stream of `path`.
