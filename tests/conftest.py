@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +13,14 @@ from ohmgrad.nn import Linear, Sequential, Tanh
 
 # In a background job Ctrl-C is ignored, here and in every child process: the tests of Ctrl-C want it back.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Puts the number of threads back as it was."""
+    before = og.threads()
+    yield
+    og.threads(before)
 
 
 @pytest.fixture

@@ -270,8 +270,73 @@ def test_a_grid_is_its_tiles_with_partial_sums_added_from_the_left_and_from_the_
         np.testing.assert_array_equal(layer.out_scaling, o - np.float32(lr) * slope)
 
 
+@pytest.mark.usefixtures("threads")
+def test_a_network_trains_its_tiles_side_by_side():
+    """The same as one after the other, for any number of threads, and also in parts, as large batches are."""
+
+    class Own(og.AnalogSGD):
+        def step(self, tile, x, d, lr):
+            tile.follow_plan(x, d, lr)
+
+    for vectors, algorithm in ((BATCH, og.ResidualLearning(fast_lr=0.05)), (BATCH, Own()), (4097, og.AnalogSGD())):
+        layers = Linear(D_IN, 4, max_input_size=4), Tanh(), Linear(4, D_OUT), Tanh(), Linear(D_OUT, 3)
+        made = [Sequential(*layers).on(**NOISY | {"algorithm": algorithm}, seed=3) for _ in range(3)]
+        for model, n in zip(made, (1, 2, 1), strict=True):
+            og.threads(n)
+            _core.set_split_threshold(0)
+            for seed in range(2):
+                model.forward(batch(vectors, D_IN, seed))
+                model.backward(0.1 * batch(vectors, 3, seed + 2))
+                if model is made[2]:
+                    for layer in (model[0], model[4], model[2]):
+                        layer.update(0.1)
+                else:
+                    model.update(0.1)
+        first, *others = (bits(model.state_dict()) for model in made)
+        assert others == [first, first]
+
+
+def test_what_a_layer_refuses_leaves_the_network_as_it_was():
+    model = Sequential(Linear(D_IN, 4), Tanh(), Linear(4, 3)).on(**NOISY, seed=3)
+    model.forward(batch(BATCH, D_IN))
+    model.backward(batch(BATCH, 3))
+    before = bits(model.state_dict())
+    model[0].receive(np.full((BATCH, 4), np.nan, np.float32))
+    with pytest.raises(ValueError, match="d holds NaN"):
+        model.update(0.1)
+    assert bits(model.state_dict()) == before
+    core = model[0].tile._core
+    with pytest.raises(ValueError, match="jobs has a tile twice"):
+        _core.train([(core, batch(2, D_IN), batch(2, 4), 0.1)] * 2)
+    with pytest.raises(ValueError, match=r"x has shape \(2, 6\), allowed: \(1 or more, 7\)"):
+        _core.train([(core, batch(2, 6), batch(2, 4), 0.1)])
+    assert bits(model.state_dict()) == before
+
+
+def test_digital_steps():
+    """Of a bias and of factors: one or one per output, in float32 but for the sums of products."""
+    y, d, lr = batch(4, 3), batch(4, 3, seed=1), np.float32(0.3)
+    rows, bias = np.abs(batch(2, 3, seed=2)), batch(1, 3, seed=3)[0]
+    for a, o in ((rows[0], rows[1]), (rows[0], rows[1, :1]), (rows[0, :1], rows[1]), (rows[0, :1], rows[1, :1])):
+        if o.size > 1:
+            slope = a * from_the_top(d, y).astype(np.float32)
+        else:
+            within = y * a if a.size > 1 else y
+            slope = np.float32(sum((d.astype(float) * within).ravel().tolist())) * (1 if a.size > 1 else a)
+        made = _core.digital_step(d, y, float(lr), a, o, bias)
+        np.testing.assert_array_equal(made[0], o - lr * slope)
+        np.testing.assert_array_equal(made[1], bias - lr * (((d[0] + d[1]) + d[2]) + d[3]))
+    assert _core.digital_step(d, y, 0.1, a, None, None) == (None, None)
+    for bad in ({"a": rows[0, :2]}, {"o": rows[0, :2]}, {"bias": bias[:1]}):
+        given = {"a": a, "o": o, "bias": bias} | bad
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} is . values, allowed"):
+            _core.digital_step(d, y, 0.1, *given.values())
+    with pytest.raises(ValueError, match="shape"):
+        _core.digital_step(d, y[:3], 0.1, a, o, bias)
+
+
 def test_operations_on_columns():
-    y, d, scale, bias = batch(4, 3), batch(4, 3, seed=1), np.float32([0.5, 3.0, -2.0]), np.float32([0.1, 0.2, 0.3])
+    y, scale, bias = batch(4, 3), np.float32([0.5, 3.0, -2.0]), np.float32([0.1, 0.2, 0.3])
     np.testing.assert_array_equal(_core.scale_bias(y, scale, bias), y * scale + bias)
     np.testing.assert_array_equal(_core.scale_bias(y, scale[:1], None), y * scale[0])
     blocks = _core.column_blocks("x", y.astype(float), [2, 1], False)

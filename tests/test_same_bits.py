@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,6 @@ def digest_state(tile: og.Tile) -> str:
 
 
 # ---- (a) threads
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Puts the number of threads back as it was."""
-    before = og.threads()
-    yield
-    og.threads(before)
 
 
 @pytest.mark.usefixtures("threads")

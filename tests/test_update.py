@@ -9,7 +9,7 @@ a train. Where one line fires with probability 1 the cells along it are independ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -62,14 +62,6 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 def unmanaged(bl: int, **fields: Any) -> og.PulseTrain:
     return og.PulseTrain.unmanaged(desired_bl=bl, **fields)
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Puts the number of threads back as it was."""
-    before = og.threads()
-    yield
-    og.threads(before)
 
 
 # ---- T-UPD-1

@@ -14,7 +14,7 @@ __all__ = [
     "column_blocks",
     "cross_entropy",
     "device_facts",
-    "dot",
+    "digital_step",
     "functions",
     "info",
     "log_softmax",
@@ -31,6 +31,7 @@ __all__ = [
     "set_split_threshold",
     "set_threads",
     "threads",
+    "train",
     "uniform_init",
     "validate_device",
     "validate_io",
@@ -92,6 +93,7 @@ class Tile:
     def state(self) -> dict[str, NDArray[Any]]: ...
     def load_state(self, state: dict[str, NDArray[Any]]) -> None: ...
 
+def train(jobs: Sequence[tuple[Tile, _Input, _Input, float]]) -> None: ...
 def validate_device(settings: Mapping[str, Any]) -> None: ...
 def validate_io(settings: Mapping[str, Any]) -> None: ...
 def validate_pulses(settings: Mapping[str, Any]) -> None: ...

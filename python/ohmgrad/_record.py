@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 def as_float(name: str, value: object) -> float:
     """``value`` as a Python float; TypeError naming the field unless it is a real number (no bool, no string)."""
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:

@@ -392,7 +392,7 @@ class Tile:
         :meth:`follow_plan`, :meth:`accumulate` and :meth:`write`, and everything else that a tile can do. It is given
         arrays ``[batch, d_in]`` and ``[batch, d_out]``.
         """
-        rows, errors, rate = _rows("x", x)[0], _rows("d", d)[0], lr if type(lr) is float else as_float("lr", lr)
+        rows, errors, rate = _rows("x", x)[0], _rows("d", d)[0], as_float("lr", lr)
         if self._step is None:
             self._core.update(rows, errors, rate)
         else:

@@ -15,6 +15,8 @@ from ..devices import Cell, Device
 from ..tile import Array, Tile
 
 Floats = NDArray[np.float32]
+Part = tuple[Tile, Floats, Floats, float]
+"""A tile, inputs, errors and a learning rate."""
 
 
 class Grid:
@@ -70,23 +72,15 @@ class Grid:
             )
         return np.ascontiguousarray(g[:, :-1]) if self.one else g
 
-    def update(self, blocks: Sequence[Floats], d: Floats, lr: float) -> None:
-        """The update of every tile and the end of its mini-batch; what one tile refuses leaves all as they were."""
-        # A tile alone refuses for itself.
+    def parts(self, blocks: Sequence[Floats], d: Floats, lr: float) -> list[Part]:
+        """What every tile gets of a mini-batch, for :func:`train`."""
         if self.single:
-            tile = self.tiles[0][0]
-            tile.update(blocks[0], d, lr)
-            return tile.end_batch()
-        parts = [
-            (tile, x, d)
+            return [(self.tiles[0][0], blocks[0], d, lr)]
+        return [
+            (tile, x, d, lr)
             for row, d in zip(self.tiles, self._errors(d), strict=True)
             for tile, x in zip(row, blocks, strict=True)
         ]
-        for tile, x, d in parts:
-            tile._core.check_update(x, d, lr)
-        for tile, x, d in parts:
-            tile.update(x, d, lr)
-            tile.end_batch()
 
     @property
     def weights(self) -> Floats:
@@ -140,6 +134,18 @@ class Grid:
         """Build a grid from what :meth:`config` gave; its weights are not set."""
         rows = config["tiles"] if "tiles" in config else [[config["tile"]]]
         return cls([[Tile.from_config(tile) for tile in row] for row in rows], one)
+
+
+def train(parts: Sequence[Part]) -> None:
+    """The updates of several tiles, side by side, and the end of their mini-batch; what one refuses changes none."""
+    # An algorithm with a step of its own goes on in Python.
+    if all(tile._step is None for tile, *_ in parts):
+        return _core.train([(tile._core, x, d, lr) for tile, x, d, lr in parts])
+    for tile, x, d, lr in parts:
+        tile._core.check_update(x, d, lr)
+    for tile, x, d, lr in parts:
+        tile.update(x, d, lr)
+        tile.end_batch()
 
 
 def grid(

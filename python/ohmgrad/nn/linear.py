@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from ..io import IO
 from ..pulses import PulseTrain
 from ..tile import Tile
 from .base import Defaults, Layer, kept
-from .grid import Grid, grid
+from .grid import Grid, Part, grid, train
 from .mapping import DEFAULTS, Factors, chosen
 
 _OF_TILE = "device", "algorithm", "io", "pulses", "backward_io", "count_pulses"
@@ -271,12 +271,14 @@ class Linear(Layer):
 
     def update(self, lr: float) -> None:
         """Train the layer on the vectors of the last training forward and backward pass, `lr` >= 0."""
-        lr = as_rate("lr", lr)
-        d, x, y = kept(self._d, "update"), kept(self._x, "update"), kept(self._y, "update")
-        # The tiles first: they may refuse, and then nothing has changed.
-        self._built.update(x, *self._factors.step(d, lr))
+        update([self], lr)
+
+    def _parts(self, lr: float) -> list[Part]:
+        return self._built.parts(kept(self._x, "update"), *self._factors.step(kept(self._d, "update"), lr))
+
+    def _digital_update(self, lr: float) -> None:
+        self._bias = self._factors.learn(kept(self._d, "update"), kept(self._y, "update"), lr, self._bias)
         self._d = None
-        self._bias = self._factors.learn(d, y, lr, self._bias)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes: the tiles' as ``tile.*``, the bias and both factors.
@@ -323,6 +325,14 @@ class Linear(Layer):
         shown |= {} if self._has_bias else {"bias": False}
         shown |= {} if self.name is None else {"name": self.name}
         return f"Linear({', '.join([str(self.d_in), str(self.d_out), *(f'{k}={v!r}' for k, v in shown.items())])})"
+
+
+def update(layers: Sequence[Linear], lr: float) -> None:
+    """:meth:`Linear.update` of several layers, side by side; what one of them refuses changes none."""
+    lr = as_rate("lr", lr)
+    train([part for layer in layers for part in layer._parts(lr)])
+    for layer in layers:
+        layer._digital_update(lr)
 
 
 def _plain(factors: NDArray[np.float32]) -> float | NDArray[np.float32]:

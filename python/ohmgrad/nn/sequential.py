@@ -17,7 +17,7 @@ from ..seeds import Seeds, as_seeds
 from ..summary import Summary, summarise
 from .activations import LogSoftmax, ReLU, Sigmoid, Tanh
 from .base import Defaults, Layer
-from .linear import Linear
+from .linear import Linear, update
 from .losses import Loss
 
 _LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Linear, Sigmoid, Tanh, ReLU, LogSoftmax)}
@@ -55,6 +55,7 @@ class Sequential:
         self._linear = {path: layer for path, layer in zip(paths, layers, strict=True) if isinstance(layer, Linear)}
         # Nothing below the lowest layer with weights needs a gradient.
         self._lowest = next(iter(self._linear.values()), None)
+        self._from_top = tuple(reversed(self._linear.values()))
         self._above = tuple(reversed(layers[layers.index(self._lowest) + 1 :])) if self._lowest is not None else ()
 
     def on(
@@ -151,9 +152,7 @@ class Sequential:
 
     def update(self, lr: float) -> None:
         """Train all layers on the vectors of the last training forward and backward pass, `lr` >= 0."""
-        # From the top: what a layer refuses shows there first, and then nothing has changed below.
-        for layer in reversed(self._linear.values()):
-            layer.update(lr)
+        update(self._from_top, lr)
 
     def end_epoch(self, losses: Sequence[float]) -> None:
         """Tell all tiles the training losses of the epochs so far, see :meth:`ohmgrad.Tile.end_epoch`."""

@@ -3,6 +3,7 @@
 //! Waking a thread takes as long as a small update does. So a helper that has run out of work looks for more for a while before it sleeps.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,23 @@ const LINGER: Duration = Duration::from_micros(100);
 /// What everybody who takes part runs, with a number of their own; the caller's is 0.
 type Part<'a> = dyn Fn(usize) + Sync + 'a;
 type Panic = Box<dyn Any + Send>;
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread takes part in a job: not all others can be had for another.
+pub(crate) fn inside() -> bool {
+    INSIDE.get()
+}
+
+/// Runs a part, whatever comes of it.
+fn take_part(part: &Part, at: usize) -> Result<(), Panic> {
+    let before = INSIDE.replace(true);
+    let end = catch_unwind(AssertUnwindSafe(|| part(at)));
+    INSIDE.set(before);
+    end
+}
 
 #[derive(Debug)]
 pub(crate) struct Helpers {
@@ -75,7 +93,7 @@ impl Helpers {
         // SAFETY: only helpers that have joined the job use it. `close` returns when nobody can join any more and all have left; nothing panics before it.
         let part = unsafe { std::mem::transmute::<&Part, &'static Part<'static>>(part) };
         let number = self.shared.post(part);
-        let own = catch_unwind(AssertUnwindSafe(|| part(0)));
+        let own = take_part(part, 0);
         let theirs = self.shared.close(number, if all { self.threads.len() } else { 0 });
         if let Some(panic) = own.err().or(theirs) {
             resume_unwind(panic);
@@ -154,7 +172,7 @@ impl Shared {
             seen = job.number;
             let part = job.part;
             drop(state);
-            let end = catch_unwind(AssertUnwindSafe(|| part(at)));
+            let end = take_part(part, at);
             let mut state = self.lock();
             if let Some(job) = state.jobs.iter_mut().find(|job| job.number == seen) {
                 job.left += 1;

@@ -1,7 +1,7 @@
 //! Threads: a pool is an argument, never a global. Work is split by rows or lines, never within a sum, so the bits do not depend on it.
 
 use crate::error::{Error, Result};
-use crate::helpers::Helpers;
+use crate::helpers::{Helpers, inside};
 use crate::simd::Isa;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -82,7 +82,8 @@ impl Pool {
         }
     }
 
-    /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread; 0: all workers take part in all others.
+    /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread; 0: all workers take part in all others that are not part of
+    /// another.
     pub fn set_split_threshold(&self, work: usize) {
         self.split_threshold.store(work, Ordering::Relaxed);
     }
@@ -129,7 +130,7 @@ impl Pool {
         let slots: Vec<Mutex<Option<C>>> = chunks.map(|chunk| Mutex::new(Some(chunk))).collect();
         // Each worker has a part of the chunks, so that rows stay in its cache from call to call, and helps the others when it is through with it. If all
         // take part, nobody else takes the first one of a part.
-        let all = self.split_threshold.load(Ordering::Relaxed) == 0;
+        let all = self.split_threshold.load(Ordering::Relaxed) == 0 && !inside();
         let begin = |worker: usize| worker * count / self.threads;
         let taken: Vec<AtomicUsize> = (0..self.threads).map(|_| AtomicUsize::new(usize::from(all))).collect();
         let take = |worker: usize| {

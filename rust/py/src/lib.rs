@@ -14,12 +14,12 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::functions::{
-        activation, activation_grad, cell_facts, column_blocks, cross_entropy, device_facts, digital_step, functions,
-        log_softmax, log_softmax_grad, models, mse, nll, normals, permutation, response, scale_bias, scale_factors, uniform_init,
-        validate_device, validate_io, validate_pulses, words,
+        activation, activation_grad, cell_facts, column_blocks, cross_entropy, device_facts, digital_step, functions, log_softmax,
+        log_softmax_grad, models, mse, nll, normals, permutation, response, scale_bias, scale_factors, uniform_init, validate_device,
+        validate_io, validate_pulses, words,
     };
     #[pymodule_export]
     use crate::threads::{info, set_division, set_split_threshold, set_threads, threads, work};
     #[pymodule_export]
-    use crate::tile::Tile;
+    use crate::tile::{Tile, train};
 }

@@ -6,11 +6,11 @@ use numpy::{PyArray1, PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
 use ohmgrad_core::error::{Error, Result};
 use ohmgrad_core::fields::Value;
 use ohmgrad_core::pool::Pool;
-use ohmgrad_core::tile::{self, MAX_VECTORS, State, TileSettings, ZeroShift};
+use ohmgrad_core::tile::{self, Batch, MAX_VECTORS, State, TileSettings, ZeroShift};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A crossbar with its algorithm.
 #[pyclass(frozen, module = "ohmgrad._core")]
@@ -27,12 +27,14 @@ impl Tile {
     fn with<T: Send>(&self, py: Python<'_>, work: impl Send + FnOnce(&mut tile::Tile, &Pool) -> Result<T>) -> PyResult<T> {
         let pool = pool()?;
         py.detach(|| {
-            let mut tile = self
-                .inner
-                .lock()
-                .map_err(|_| PyRuntimeError::new_err("the tile was abandoned half way through an earlier call that failed"))?;
+            let mut tile = self.lock()?;
             work(&mut tile, &pool).map_err(value_error)
         })
+    }
+
+    fn lock(&self) -> PyResult<MutexGuard<'_, tile::Tile>> {
+        let abandoned = |_| PyRuntimeError::new_err("the tile was abandoned half way through an earlier call that failed");
+        self.inner.lock().map_err(abandoned)
     }
 
     /// The rows of an array with `lines` columns.
@@ -54,6 +56,39 @@ impl Tile {
         }
         Ok(array)
     }
+}
+
+/// A tile, its inputs, its errors, its learning rate.
+type Job<'py> = (Bound<'py, Tile>, Bound<'py, PyAny>, Bound<'py, PyAny>, f64);
+
+/// A mini-batch of several tiles, and its end; what one of them refuses changes none.
+#[pyfunction]
+pub fn train(py: Python<'_>, jobs: Vec<Job<'_>>) -> PyResult<()> {
+    let arrays: Vec<_> = jobs.iter().map(|(_, x, d, _)| Ok((matrix("x", x)?, matrix("d", d)?))).collect::<PyResult<_>>()?;
+    let mut parts = Vec::with_capacity(jobs.len());
+    for ((tile, _, _, lr), (x, d)) in jobs.iter().zip(&arrays) {
+        let tile = tile.get();
+        parts.push((tile, Tile::vectors("x", x, tile.d_in)?, Tile::vectors("d", d, tile.d_out)?, *lr));
+    }
+    if parts.iter().any(|(tile, x, ..)| x.len() > MAX_VECTORS * tile.d_in) {
+        // In parts, between which Ctrl-C is seen.
+        jobs.iter().try_for_each(|(tile, x, d, lr)| tile.get().check_update(py, x, d, *lr))?;
+        return jobs.iter().try_for_each(|(tile, x, d, lr)| tile.get().update(py, x, d, *lr).and_then(|()| tile.get().end_batch(py)));
+    }
+    // One order for all who lock several tiles.
+    let mut order: Vec<_> = (0..parts.len()).collect();
+    let place = |at: &usize| std::ptr::from_ref(parts[*at].0);
+    order.sort_by_key(place);
+    if order.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
+        return Err(PyValueError::new_err("jobs has a tile twice, allowed: different tiles"));
+    }
+    let pool = pool()?;
+    py.detach(|| {
+        let mut tiles: Vec<_> = order.into_iter().map(|at| Ok((at, parts[at].0.lock()?))).collect::<PyResult<_>>()?;
+        tiles.sort_by_key(|(at, _)| *at);
+        let batches = tiles.iter_mut().zip(&parts).map(|((_, tile), (_, x, d, lr))| Batch { tile, x, d, lr: *lr });
+        tile::train(&pool, batches.collect()).map_err(value_error)
+    })
 }
 
 #[pymethods]

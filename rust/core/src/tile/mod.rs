@@ -22,6 +22,7 @@ pub use array::{cell_facts, check_device};
 pub use calibrate::ZeroShift;
 use crossbar::{Crossbar, Moment};
 use digital::Digital;
+use std::cmp::Reverse;
 
 /// More vectors than this in one update count as several update calls.
 pub const MAX_VECTORS: usize = 4096;
@@ -98,6 +99,39 @@ pub enum State {
     Values(Vec<f32>),
     /// Counters.
     Counts(Vec<u64>),
+}
+
+/// A mini-batch of a tile, see [`Tile::update`].
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The tile.
+    pub tile: &'a mut Tile,
+    /// Inputs.
+    pub x: &'a [f32],
+    /// Errors.
+    pub d: &'a [f32],
+    /// Learning rate.
+    pub lr: f64,
+}
+
+impl Batch<'_> {
+    /// Nanoseconds, roughly; many pulses take more.
+    fn work(&self) -> usize {
+        16 * (self.x.len() + self.d.len())
+    }
+}
+
+/// Updates several tiles, side by side if that pays, and ends their mini-batches. What one of them refuses changes none.
+pub fn train(pool: &Pool, mut batches: Vec<Batch>) -> Result<()> {
+    batches.iter().try_for_each(|batch| batch.tile.check_update(batch.x, batch.d, batch.lr))?;
+    batches.sort_by_key(|batch| Reverse(batch.work()));
+    // What others can take off the caller's thread.
+    let work = batches.iter().skip(1).map(Batch::work).sum();
+    pool.run(batches.into_iter(), work, 0, |_, Batch { tile, x, d, lr }| {
+        tile.apply(pool, x, d, lr);
+        tile.end_batch();
+    });
+    Ok(())
 }
 
 impl Tile {
@@ -205,6 +239,12 @@ impl Tile {
     /// One mini-batch: `x` is `[m][d_in]`, `d` is `[m][d_out]` and holds the gradient of the mean loss. More than [`MAX_VECTORS`] count as several.
     pub fn update(&mut self, pool: &Pool, x: &[f32], d: &[f32], lr: f64) -> Result<()> {
         self.check_update(x, d, lr)?;
+        self.apply(pool, x, d, lr);
+        Ok(())
+    }
+
+    /// [`Tile::update`] with what it does not refuse.
+    fn apply(&mut self, pool: &Pool, x: &[f32], d: &[f32], lr: f64) {
         for (x, d) in x.chunks(MAX_VECTORS * self.columns).zip(d.chunks(MAX_VECTORS * self.rows)) {
             let Self { plan, pulses, arrays, digital, counters, scratch, .. } = self;
             let moment = Moment::Call(counters.vectors);
@@ -212,7 +252,6 @@ impl Tile {
             Executor { machine, plan, pulses, rows, columns, arrays, digital, counters, lr, run: self.run, moment, scratch }.update(x, d);
         }
         self.composite_is_fresh = false;
-        Ok(())
     }
 
     /// Replaces the plan by one with the same matrices, as many transfers, and a chopper of the same lines, if any. All else stays.
