@@ -21,8 +21,8 @@ pub struct Pool {
 /// What pulsed updates were made of. It depends on the work alone, not on threads, chunks or instruction sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Bit planes of trains that were drawn, for 32 lines each.
-    pub planes: u64,
+    /// Random words that were drawn for trains.
+    pub drawn: u64,
     /// Words of a block of columns, or of a column where few of them fire, that were compared with that of a row.
     pub words: u64,
     /// Lanes that were stepped, a pulse each at most.
@@ -71,13 +71,13 @@ impl Pool {
 
     /// The work of all updates by trains so far.
     pub fn work(&self) -> Work {
-        let [planes, words, lanes, pulses] = self.work.each_ref().map(|n| n.load(Ordering::Relaxed));
-        Work { planes, words, lanes, pulses }
+        let [drawn, words, lanes, pulses] = self.work.each_ref().map(|n| n.load(Ordering::Relaxed));
+        Work { drawn, words, lanes, pulses }
     }
 
     pub(crate) fn count(&self, work: Work) {
-        let Work { planes, words, lanes, pulses } = work;
-        for (sum, n) in self.work.iter().zip([planes, words, lanes, pulses]) {
+        let Work { drawn, words, lanes, pulses } = work;
+        for (sum, n) in self.work.iter().zip([drawn, words, lanes, pulses]) {
             sum.fetch_add(n, Ordering::Relaxed);
         }
     }

@@ -109,6 +109,18 @@ pub fn mix64(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The word at counter sum `s` of the stream whose key has these halves, low and high.
+#[inline(always)]
+pub(crate) fn word([low, high]: [u32; 2], s: u32) -> u32 {
+    let mut h = s ^ low;
+    h = (h ^ (h >> 16)).wrapping_mul(0x21F0_AAAD);
+    h ^= h >> 15;
+    h = (h ^ high).wrapping_mul(0xD35A_2D97);
+    h ^= h >> 15;
+    h = h.wrapping_mul(0x2C1B_3C6D);
+    h ^ (h >> 16)
+}
+
 /// The key of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub u64);
@@ -141,13 +153,13 @@ impl Key {
     /// The word at counter sum `s = i * STEP_I + n * STEP_N`.
     #[inline(always)]
     pub(crate) fn word_at(self, s: u32) -> u32 {
-        let mut h = s ^ self.0 as u32;
-        h = (h ^ (h >> 16)).wrapping_mul(0x21F0_AAAD);
-        h ^= h >> 15;
-        h = (h ^ (self.0 >> 32) as u32).wrapping_mul(0xD35A_2D97);
-        h ^= h >> 15;
-        h = h.wrapping_mul(0x2C1B_3C6D);
-        h ^ (h >> 16)
+        word(self.halves(), s)
+    }
+
+    /// What [`word`] takes.
+    #[inline(always)]
+    pub(crate) fn halves(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
     }
 
     /// The standard normal number for counters `i` and `n`.

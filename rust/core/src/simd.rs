@@ -116,6 +116,22 @@ pub trait Set {
         }
     }
 
+    /// In how many lanes `kept` is not zero.
+    #[inline(always)]
+    fn count(kept: &Group<u32>) -> usize {
+        kept.iter().fold(0, |count, kept| count + u32::from(*kept != 0)) as usize
+    }
+
+    /// Lists the values of the lanes in which `kept` is not zero, from the beginning of `list` on; all of it may be overwritten.
+    #[inline(always)]
+    fn keep(values: &Group<u32>, kept: &Group<u32>, list: &mut Group<u32>) {
+        let mut end = 0;
+        for (value, kept) in values.iter().zip(kept) {
+            list[end % WIDTH] = *value;
+            end += usize::from(*kept != 0);
+        }
+    }
+
     /// Lists `first + lane` of the lanes with `key`, in `list` from `at` on, where there is room for [`LANES`]; all of these may be overwritten. Gives the end.
     #[inline(always)]
     fn list(keys: &[u8; LANES], key: u8, first: u32, list: &mut [u32], at: usize) -> usize {
@@ -183,6 +199,18 @@ impl Set for Avx512 {
     unsafe fn scatter<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
         // SAFETY: as above.
         unsafe { scatter_wide(group, lanes, at, values) }
+    }
+
+    #[inline(always)]
+    fn count(kept: &Group<u32>) -> usize {
+        // SAFETY: as above.
+        unsafe { count_wide(kept) }
+    }
+
+    #[inline(always)]
+    fn keep(values: &Group<u32>, kept: &Group<u32>, list: &mut Group<u32>) {
+        // SAFETY: as above.
+        unsafe { keep_wide(values, kept, list) }
     }
 
     #[inline(always)]
@@ -337,6 +365,31 @@ fn look_up_eight<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>
         }
     }
     Some(found)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "popcnt,avx512f")]
+fn count_wide(kept: &Group<u32>) -> usize {
+    use std::arch::x86_64::*;
+    // SAFETY: a group is a register long.
+    let kept = unsafe { _mm512_loadu_si512(kept.as_ptr().cast()) };
+    _mm512_test_epi32_mask(kept, kept).count_ones() as usize
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn keep_wide(values: &Group<u32>, kept: &Group<u32>, list: &mut Group<u32>) {
+    use std::arch::x86_64::*;
+    // SAFETY: all three are a register long.
+    unsafe {
+        let (values, kept) = (_mm512_loadu_si512(values.as_ptr().cast()), _mm512_loadu_si512(kept.as_ptr().cast()));
+        let values = _mm512_maskz_compress_epi32(_mm512_test_epi32_mask(kept, kept), values);
+        _mm512_storeu_si512(list.as_mut_ptr().cast(), values);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -142,9 +142,10 @@ fn lines(pulses: &PulseTrain, job: &Job) -> Source {
         let mut numbers = Vec::with_capacity(bl.len() * side.lines.len);
         for (vector, bl) in bl.iter().enumerate() {
             for first in lines.clone().step_by(LANES) {
-                let (values, p) = side.probabilities(vector, first, LANES.min(lines.end - first));
+                let (values, own) = side.values(vector, first);
+                let p = side.probabilities(vector, first, &values, own.clone());
                 let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip[vector] { -n } else { n };
-                numbers.extend(values.iter().zip(p).map(|(value, p)| signed(value, of(*bl as f64, p))));
+                numbers.extend(values[own].iter().zip(p).map(|(value, p)| signed(value, of(*bl as f64, p))));
             }
         }
         numbers

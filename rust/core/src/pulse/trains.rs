@@ -4,14 +4,16 @@
 //!
 //! The 32 slots of a word are decided together, bit plane by bit plane from the most significant one: slot `s` of line `i` compares its threshold
 //! `T = rint(p 2^24)` with the 24-bit number whose bits are bit `s` of the words `(i, 32 word + plane)`, and fires if that number is below `T`.
-//! Planes that no slot of the block needs are not drawn, which changes nothing, nor are slots beyond the train decided.
+//! Bits that no slot of a line needs decide nothing, nor are slots beyond the train decided. The first planes are drawn for 16 lines side by side; what is
+//! undecided then is one line in eight, and goes on with others of any vector.
 //!
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
 use super::update::Span;
 use crate::pool::{Machine, Pool, Work};
-use crate::rng::{Key, STEP_I, STEP_N, Use};
-use crate::simd::{Isa, Kernel, LANES, Set};
+use crate::rng::{Key, STEP_I, STEP_N, Use, word};
+use crate::simd::{Group, Isa, Kernel, LANES, Set, Spots, WIDTH};
+use std::ops::Range;
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
@@ -63,22 +65,60 @@ pub(crate) struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// The values of `lanes` lines from `first` in a vector, and how likely each of them fires in a slot.
+    /// The values of a vector on [`LANES`] lines from `first` on, and the lanes of the side's own lines, which may begin and end within them.
     #[inline(always)]
-    pub(crate) fn probabilities(&self, vector: usize, first: usize, lanes: usize) -> (&[f32], [f64; LANES]) {
-        let from = vector * self.lines.len + (first - self.lines.first);
-        let (values, amplify) = (&self.values[from..from + lanes], self.amplify[vector]);
+    pub(crate) fn values(&self, vector: usize, first: usize) -> ([f32; LANES], Range<usize>) {
+        let lines = self.lines.range();
+        let (from, end) = (lines.start.max(first), lines.end.min(first + LANES));
+        let (own, lanes) = (&self.values[vector * lines.len() + (from - lines.start)..][..end - from], from - first..end - first);
+        if let Some(values) = own.first_chunk() {
+            return (*values, lanes);
+        }
+        let mut values = [0.0; LANES];
+        values[lanes.clone()].copy_from_slice(own);
+        (values, lanes)
+    }
+
+    /// How likely each of these lines fires in a slot.
+    #[inline(always)]
+    pub(crate) fn probabilities(&self, vector: usize, first: usize, values: &[f32; LANES], lanes: Range<usize>) -> [f64; LANES] {
+        let amplify = self.amplify[vector];
         let mut p = [0f64; LANES];
-        for (p, value) in p.iter_mut().zip(values) {
-            *p = value.abs() as f64 * amplify;
+        for lane in 0..LANES {
+            p[lane] = values[lane].abs() as f64 * amplify;
         }
         if self.res > 0.0 {
-            self.round(vector, first, &mut p[..lanes]);
+            self.round(vector, first + lanes.start, &mut p[lanes]);
         }
         for p in &mut p {
             *p = if *p > 1.0 { 1.0 } else { *p };
         }
-        (values, p)
+        p
+    }
+
+    /// What the random numbers of the lines of a block are compared with.
+    #[inline(always)]
+    fn thresholds(&self, vector: usize, block: usize) -> [u32; LANES] {
+        let (values, lanes) = self.values(vector, block);
+        let p = self.probabilities(vector, block, &values, lanes);
+        let mut thresholds = [0u32; LANES];
+        for lane in 0..LANES {
+            // Rounds to an integer in the low bits, ties to even.
+            thresholds[lane] = (p[lane] * 16_777_216.0 + 6_755_399_441_055_744.0).to_bits() as u32;
+        }
+        thresholds
+    }
+
+    /// The signs of the lines of a block, in the highest bit.
+    #[inline(always)]
+    fn signs(&self, vector: usize, block: usize) -> [u32; LANES] {
+        let (values, _) = self.values(vector, block);
+        let flip = u32::from(self.flip[vector]);
+        let mut signs = [0u32; LANES];
+        for lane in 0..LANES {
+            signs[lane] = (u32::from(values[lane] < 0.0) ^ flip) << 31;
+        }
+        signs
     }
 
     #[inline(never)]
@@ -103,8 +143,10 @@ impl Trains {
         let first = lines.start / LANES;
         let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
         if entries > 0 {
-            pool.chunks(&mut words, entries * LANES, side.lines.len * entries * 4, 0, |at, words| {
-                isa.run(Draw { words, side, block: (first + at) * LANES, pool });
+            let work = side.lines.len * entries * 4;
+            let share = pool.share(words.len() / (entries * LANES), work);
+            pool.chunks(&mut words, share * entries * LANES, work, 0, |at, words| {
+                isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
             });
         }
         Self::packed(words, first, begin)
@@ -219,58 +261,64 @@ impl Kernel for Fires<'_> {
 }
 
 struct Draw<'a> {
+    /// Those of some blocks of lines.
     words: &'a mut [u32],
     side: &'a Side<'a>,
-    /// The first line of the block.
-    block: usize,
+    /// Where the entries of each vector begin, and the end of the last one.
+    begin: &'a [usize],
+    /// The first of the lines of the first block.
+    first: usize,
     pool: &'a Pool,
 }
 
 impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
-        let side = self.side;
-        // A job may begin and end within a block.
-        let lines = side.lines.range();
-        let (first, end) = (lines.start.max(self.block), lines.end.min(self.block + LANES));
-        let lanes = first - self.block..end - self.block;
-        let mut words = self.words.as_chunks_mut::<LANES>().0.iter_mut();
-        let mut slots: Vec<[u32; LANES]> = Vec::new();
-        let mut planes = 0;
-        for (vector, &bl) in side.bl.iter().enumerate() {
-            let packed = bl.div_ceil(SLOTS);
-            let (values, p) = side.probabilities(vector, first, end - first);
-            let (mut thresholds, mut signs) = ([0u32; LANES], [0u32; LANES]);
-            for (threshold, p) in thresholds[lanes.clone()].iter_mut().zip(&p) {
-                // Rounds to an integer in the low bits, ties to even.
-                *threshold = (p * 16_777_216.0 + 6_755_399_441_055_744.0).to_bits() as u32;
-            }
-            let flip = u32::from(side.flip[vector]);
-            for (sign, value) in signs[lanes.clone()].iter_mut().zip(values) {
-                *sign = (u32::from(*value < 0.0) ^ flip) << 31;
-            }
-            if bl == 0 || thresholds.iter().fold(0, |any, threshold| any | threshold) == 0 {
-                words.by_ref().take(packed).for_each(drop);
-                continue;
-            }
-            slots.clear();
-            for word in 0..bl.div_ceil(32) as u32 {
-                let (fire, drawn) = draw_word(side.keys[vector], self.block as u32, word, ones(bl - 32 * word as usize), &thresholds);
-                slots.push(fire);
-                planes += drawn;
-            }
-            for (part, out) in words.by_ref().take(packed).enumerate() {
-                let (at, shift, mask) = (part * SLOTS / 32, part * SLOTS % 32, ones(bl - part * SLOTS) & SLOT_BITS);
-                let low = &slots[at];
-                let high = slots.get(at + 1).filter(|_| shift > 1).unwrap_or(&[0; LANES]);
-                for lane in 0..LANES {
-                    let bits = ((low[lane] >> shift) | ((high[lane] << 1) << (31 - shift))) & mask;
-                    // A silent word stays zero, so that the kernel can skip it whatever its sign.
-                    out[lane] = if bits == 0 { 0 } else { bits | signs[lane] };
+        let Self { words, side, begin, first, pool } = self;
+        let size = begin[side.bl.len()] * LANES;
+        // Slots as they are drawn, 32 to a word.
+        let drawn: usize = side.bl.iter().map(|bl| bl.div_ceil(32)).sum();
+        let mut fires = vec![0; words.len() / size * drawn * LANES];
+        let mut undecided = Undecided::new();
+        let mut place = 0;
+        for block in (first..).step_by(LANES).take(words.len() / size) {
+            for (vector, &bl) in side.bl.iter().enumerate().filter(|(_, bl)| **bl > 0) {
+                let thresholds = side.thresholds(vector, block);
+                for word in 0..bl.div_ceil(32) {
+                    for thresholds in thresholds.as_chunks().0 {
+                        if thresholds.iter().fold(0, |any, threshold| any | threshold) != 0 {
+                            let line = (block + place % LANES) as u32;
+                            let first = line.wrapping_mul(STEP_I).wrapping_add((32 * word as u32).wrapping_mul(STEP_N));
+                            undecided.draw::<S>(side.keys[vector], first, ones(bl - 32 * word), thresholds, place, &mut fires);
+                        }
+                        place += WIDTH;
+                    }
                 }
             }
         }
-        self.pool.count(Work { planes, ..Work::default() });
+        while undecided.len > 0 {
+            undecided.plane::<S>(&mut fires);
+        }
+        pool.count(Work { drawn: undecided.drawn, ..Work::default() });
+        let mut fires = fires.as_chunks::<LANES>().0;
+        for (at, words) in words.chunks_exact_mut(size).enumerate() {
+            for (vector, &bl) in side.bl.iter().enumerate() {
+                let (own, rest) = fires.split_at(bl.div_ceil(32));
+                fires = rest;
+                let signs = side.signs(vector, first + at * LANES);
+                let words = &mut words.as_chunks_mut::<LANES>().0[begin[vector]..begin[vector + 1]];
+                for (part, out) in words.iter_mut().enumerate() {
+                    let (at, shift, mask) = (part * SLOTS / 32, part * SLOTS % 32, ones(bl - part * SLOTS) & SLOT_BITS);
+                    let low = &own[at];
+                    let high = own.get(at + 1).filter(|_| shift > 1).unwrap_or(&[0; LANES]);
+                    for lane in 0..LANES {
+                        let bits = ((low[lane] >> shift) | ((high[lane] << 1) << (31 - shift))) & mask;
+                        // A silent word stays zero, so that the kernel can skip it whatever its sign.
+                        out[lane] = if bits == 0 { 0 } else { bits | signs[lane] };
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -280,28 +328,110 @@ fn ones(n: usize) -> u32 {
     if n < 32 { (1 << n) - 1 } else { u32::MAX }
 }
 
+/// Lines of which some slots are not decided after the first planes, of whatever vector: few, so they are put side by side.
+struct Undecided {
+    lists: [[u32; ROOM]; 7],
+    len: usize,
+    /// Words drawn so far.
+    drawn: u64,
+}
+
+/// Lines that there is room for.
+const ROOM: usize = 256;
+
+/// What is known of some lines.
+type Open = [Group<u32>; 7];
+/// Counter sums of their next words.
+const COUNTER: usize = 0;
+/// The halves of their keys.
+const LOW: usize = 1;
+const HIGH: usize = 2;
+/// The bits of their thresholds that are not compared yet, from the highest on.
+const BITS: usize = 3;
+/// The slots that are not decided.
+const LEFT: usize = 4;
+/// The slots that fire.
+const FIRES: usize = 5;
+/// Where these are kept.
+const PLACE: usize = 6;
+
+impl Undecided {
+    fn new() -> Self {
+        Self { lists: [[0; ROOM]; 7], len: 0, drawn: 0 }
+    }
+
+    /// Draws the first planes of a word of slots of a group of lines, the first of which has the counter sum `first`.
+    #[inline(always)]
+    fn draw<S: Set>(&mut self, key: Key, first: u32, slots: u32, thresholds: &Group<u32>, place: usize, fires: &mut [u32]) {
+        let [low, high] = key.halves();
+        let mut open: Open = [[0; WIDTH], [low; WIDTH], [high; WIDTH], [0; WIDTH], [0; WIDTH], [0; WIDTH], [0; WIDTH]];
+        for (lane, threshold) in thresholds.iter().enumerate() {
+            open[COUNTER][lane] = first.wrapping_add((lane as u32).wrapping_mul(STEP_I));
+            open[BITS][lane] = threshold << 8;
+            open[FIRES][lane] = if threshold >> 24 == 1 { slots } else { 0 };
+            open[LEFT][lane] = if threshold << 8 == 0 { 0 } else { slots };
+            open[PLACE][lane] = (place + lane) as u32;
+        }
+        // So many that one line in eight is left.
+        let planes = 3 + slots.count_ones().next_power_of_two().ilog2();
+        for _ in 0..planes {
+            next_plane(&mut open);
+        }
+        self.drawn += u64::from(planes) * WIDTH as u64;
+        fires[place..place + WIDTH].copy_from_slice(&open[FIRES]);
+        if self.keep::<S>(&open) {
+            while self.len > ROOM - WIDTH {
+                self.plane::<S>(fires);
+            }
+        }
+    }
+
+    /// Draws the next plane of all lines, and drops those that are decided then.
+    #[inline(always)]
+    fn plane<S: Set>(&mut self, fires: &mut [u32]) {
+        let len = std::mem::take(&mut self.len);
+        self.drawn += len as u64;
+        for first in (0..len).step_by(WIDTH) {
+            let mut open: Open = [[0; WIDTH]; 7];
+            for (open, list) in open.iter_mut().zip(&self.lists) {
+                *open = list.as_chunks().0[first / WIDTH];
+            }
+            let lanes = WIDTH.min(len - first);
+            next_plane(&mut open);
+            open[LEFT].iter_mut().skip(lanes).for_each(|left| *left = 0);
+            open[PLACE].iter_mut().skip(lanes).for_each(|place| *place = 0);
+            Spots::new(&open[PLACE], lanes).scatter::<S, _>(&open[FIRES], fires);
+            self.keep::<S>(&open);
+        }
+    }
+
+    /// Lists those that are not decided, behind the others; says whether there are any.
+    #[inline(always)]
+    fn keep<S: Set>(&mut self, open: &Open) -> bool {
+        let left = S::count(&open[LEFT]);
+        if left > 0 {
+            for (values, list) in open.iter().zip(&mut self.lists) {
+                if let Some(list) = list[self.len..].first_chunk_mut() {
+                    S::keep(values, &open[LEFT], list);
+                }
+            }
+            self.len += left;
+        }
+        left > 0
+    }
+}
+
+/// Compares another bit of the thresholds.
 #[inline(always)]
-fn draw_word(key: Key, first: u32, word: u32, slots: u32, thresholds: &[u32; LANES]) -> ([u32; LANES], u64) {
-    let mut fire = [0u32; LANES];
-    let mut undecided = [0u32; LANES];
-    for lane in 0..LANES {
-        let t = thresholds[lane];
-        fire[lane] = 0u32.wrapping_sub(t >> 24);
-        undecided[lane] = if t == 0 || t >> 24 == 1 { 0 } else { slots };
+fn next_plane(open: &mut Open) {
+    for lane in 0..WIDTH {
+        let drawn = word([open[LOW][lane], open[HIGH][lane]], open[COUNTER][lane]);
+        let bit = ((open[BITS][lane] as i32) >> 31) as u32;
+        open[FIRES][lane] |= open[LEFT][lane] & bit & !drawn;
+        let left = open[LEFT][lane] & !(bit ^ drawn);
+        open[BITS][lane] <<= 1;
+        // Without further bits no number is below the threshold.
+        open[LEFT][lane] = if open[BITS][lane] == 0 { 0 } else { left };
+        open[COUNTER][lane] = open[COUNTER][lane].wrapping_add(STEP_N);
     }
-    for plane in 0..24 {
-        let n = (32 * word + plane).wrapping_mul(STEP_N);
-        let mut left = 0;
-        for lane in 0..LANES {
-            let drawn = key.word_at((first + lane as u32).wrapping_mul(STEP_I).wrapping_add(n));
-            let bit = 0u32.wrapping_sub((thresholds[lane] >> (23 - plane)) & 1);
-            fire[lane] |= undecided[lane] & bit & !drawn;
-            undecided[lane] &= !(bit ^ drawn);
-            left |= undecided[lane];
-        }
-        if left == 0 {
-            return (fire, u64::from(plane) + 1);
-        }
-    }
-    (fire, 24)
 }
