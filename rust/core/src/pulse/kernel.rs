@@ -4,6 +4,8 @@
 //! queue runs full waits. Then all cells of the row that have pulses are packed, [`PACK`] at a time and such that those of a pack have about as
 //! many, and popped: a pulse of each cell in a turn, each cell at its own place in time. The order within a cell is exact and its n-th pulse
 //! always gets normal number n of its own stream, so queues, blocks, packs and cuts leave no trace in the bits.
+//!
+//! Where few columns fire, nothing is queued: the columns that fire in a word are the packs, and their coincidences with that of the row are popped at once.
 
 use super::notes::{Notes, Places, Seen, Stop};
 use super::pack::{PACK, Pack, load};
@@ -217,6 +219,16 @@ struct Row<'a> {
     counts: Option<&'a mut [Count]>,
 }
 
+impl Row<'_> {
+    /// Notes the cells of a stop as they are.
+    #[inline(always)]
+    fn note(&self, stop: &Stop, seen: &mut [Seen]) {
+        for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
+            *seen = Seen { v: self.values[column], n: self.n[column] };
+        }
+    }
+}
+
 impl<M: Model> Worker<'_, M> {
     /// Pushes the coincidences of a block of columns with the row's words from `from` on, until a queue is full; gives how many it has got then. At stops,
     /// cells have their pulses popped and are noted.
@@ -273,9 +285,7 @@ impl<M: Model> Worker<'_, M> {
         if self.free.as_flattened()[stop.columns.range()].iter().any(|free| free & 1 == 0) {
             self.pop::<NOISE>(row);
         }
-        for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
-            *seen = Seen { v: row.values[column], n: row.n[column] };
-        }
+        row.note(stop, seen);
     }
 
     /// Pops the pulses of the cells of a stop, and notes these.
@@ -343,9 +353,7 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
         let kept = Kept { before: row.begun || row.keeps, after: !last || row.keeps };
         for start in (0..worker.listed).step_by(PACK) {
             let columns = &worker.order[start..worker.listed.min(start + PACK)];
-            let mut at = [[columns[0]; WIDTH]; GROUPS];
-            at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
-            let lanes = columns.len();
+            let (at, lanes) = (groups(columns), columns.len());
             let spots = spots(&at, lanes);
             let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
             for (group, spots) in spots.iter().enumerate().take(lanes.div_ceil(WIDTH)) {
@@ -374,36 +382,29 @@ impl<M: Model, const NOISE: bool> Kernel for Few<'_, '_, '_, M, NOISE> {
     #[inline(always)]
     fn run<S: Set>(self) {
         let Self { worker, row, fired, words, stops, seen } = self;
-        let note = |row: &Row, stop: &Stop, seen: &mut [Seen]| {
-            for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
-                *seen = Seen { v: row.values[column], n: row.n[column] };
-            }
-        };
         let mut stops = stops.iter().peekable();
         for (entry, &d) in words.iter().enumerate().filter(|(_, d)| **d != 0) {
             while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
-                note(row, stop, seen);
+                row.note(stop, seen);
             }
             let (columns, x) = fired.of(entry);
             for (columns, x) in columns.chunks(PACK).zip(x.chunks(PACK)) {
-                let mut at = [[columns[0]; WIDTH]; GROUPS];
-                at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
-                let lanes = columns.len();
+                let (at, lanes) = (groups(columns), columns.len());
                 let spots = spots(&at, lanes);
                 for group in 0..lanes.div_ceil(WIDTH) {
                     let mut own = [0; WIDTH];
                     let part = &x[group * WIDTH..lanes.min((group + 1) * WIDTH)];
                     own[..part.len()].copy_from_slice(part);
-                    for lane in 0..WIDTH {
-                        worker.pack.signs[group][lane] = (((own[lane] ^ d) as i32) >> 31) as u32;
-                        worker.pack.waits[group][lane] = !(u32::MAX << (own[lane] & d & SLOT_BITS).count_ones());
+                    for (lane, x) in own.iter().enumerate() {
+                        worker.pack.signs[group][lane] = (((x ^ d) as i32) >> 31) as u32;
+                        worker.pack.waits[group][lane] = !(u32::MAX << (x & d & SLOT_BITS).count_ones());
                     }
                 }
                 worker.work.words += lanes as u64;
                 worker.pop_pack::<S, NOISE>(row, &at, &spots, lanes, Kept { before: true, after: true });
             }
         }
-        stops.for_each(|stop| note(row, stop, seen));
+        stops.for_each(|stop| row.note(stop, seen));
         if !row.keeps {
             row.n.fill(0);
         }
@@ -415,6 +416,14 @@ impl<M: Model, const NOISE: bool> Kernel for Few<'_, '_, '_, M, NOISE> {
 struct Kept {
     before: bool,
     after: bool,
+}
+
+/// Columns in groups, filled up with the first one.
+#[inline(always)]
+fn groups(columns: &[u32]) -> [Group<u32>; GROUPS] {
+    let mut at = [[columns[0]; WIDTH]; GROUPS];
+    at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
+    at
 }
 
 #[inline(always)]

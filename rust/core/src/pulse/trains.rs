@@ -339,20 +339,13 @@ struct Undecided {
 /// Lines that there is room for.
 const ROOM: usize = 256;
 
-/// What is known of some lines.
+/// Some lines: counter sums of their next words, the halves of their keys, bits of their thresholds that are not compared yet, from the highest on.
 type Open = [Group<u32>; 7];
-/// Counter sums of their next words.
-const COUNTER: usize = 0;
-/// The halves of their keys.
-const LOW: usize = 1;
-const HIGH: usize = 2;
-/// The bits of their thresholds that are not compared yet, from the highest on.
-const BITS: usize = 3;
-/// The slots that are not decided.
+/// Then the slots that are not decided,
 const LEFT: usize = 4;
-/// The slots that fire.
+/// those that fire,
 const FIRES: usize = 5;
-/// Where these are kept.
+/// and where these are kept.
 const PLACE: usize = 6;
 
 impl Undecided {
@@ -363,15 +356,16 @@ impl Undecided {
     /// Draws the first planes of a word of slots of a group of lines, the first of which has the counter sum `first`.
     #[inline(always)]
     fn draw<S: Set>(&mut self, key: Key, first: u32, slots: u32, thresholds: &Group<u32>, place: usize, fires: &mut [u32]) {
-        let [low, high] = key.halves();
-        let mut open: Open = [[0; WIDTH], [low; WIDTH], [high; WIDTH], [0; WIDTH], [0; WIDTH], [0; WIDTH], [0; WIDTH]];
+        let [low, high] = key.halves().map(|half| [half; WIDTH]);
+        let [mut counter, mut bits, mut left, mut fire, mut places] = [[0; WIDTH]; 5];
         for (lane, threshold) in thresholds.iter().enumerate() {
-            open[COUNTER][lane] = first.wrapping_add((lane as u32).wrapping_mul(STEP_I));
-            open[BITS][lane] = threshold << 8;
-            open[FIRES][lane] = if threshold >> 24 == 1 { slots } else { 0 };
-            open[LEFT][lane] = if threshold << 8 == 0 { 0 } else { slots };
-            open[PLACE][lane] = (place + lane) as u32;
+            counter[lane] = first.wrapping_add((lane as u32).wrapping_mul(STEP_I));
+            bits[lane] = threshold << 8;
+            left[lane] = if threshold << 8 == 0 { 0 } else { slots };
+            fire[lane] = if threshold >> 24 == 1 { slots } else { 0 };
+            places[lane] = (place + lane) as u32;
         }
+        let mut open = [counter, low, high, bits, left, fire, places];
         // So many that one line in eight is left.
         let planes = 3 + slots.count_ones().next_power_of_two().ilog2();
         for _ in 0..planes {
@@ -424,14 +418,14 @@ impl Undecided {
 /// Compares another bit of the thresholds.
 #[inline(always)]
 fn next_plane(open: &mut Open) {
+    let [counter, low, high, bits, left, fires, _] = open;
     for lane in 0..WIDTH {
-        let drawn = word([open[LOW][lane], open[HIGH][lane]], open[COUNTER][lane]);
-        let bit = ((open[BITS][lane] as i32) >> 31) as u32;
-        open[FIRES][lane] |= open[LEFT][lane] & bit & !drawn;
-        let left = open[LEFT][lane] & !(bit ^ drawn);
-        open[BITS][lane] <<= 1;
+        let drawn = word([low[lane], high[lane]], counter[lane]);
+        let bit = ((bits[lane] as i32) >> 31) as u32;
+        fires[lane] |= left[lane] & bit & !drawn;
+        bits[lane] <<= 1;
         // Without further bits no number is below the threshold.
-        open[LEFT][lane] = if open[BITS][lane] == 0 { 0 } else { left };
-        open[COUNTER][lane] = open[COUNTER][lane].wrapping_add(STEP_N);
+        left[lane] = if bits[lane] == 0 { 0 } else { left[lane] & !(bit ^ drawn) };
+        counter[lane] = counter[lane].wrapping_add(STEP_N);
     }
 }
