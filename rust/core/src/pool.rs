@@ -111,7 +111,8 @@ impl Pool {
         }
     }
 
-    fn splits(&self, work: usize) -> bool {
+    /// Whether so much work is done by several threads.
+    pub(crate) fn splits(&self, work: usize) -> bool {
         self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed)
     }
 

@@ -30,9 +30,10 @@ pub(crate) struct Coincidences<'a> {
 
 impl Coincidences<'_> {
     /// Nanoseconds that they take on so many cells, roughly: two for a pulse and an eighth for a cell to be looked at; where few columns fire, five for a
-    /// pulse, far from the others, and two for a column and a row that fire. A single thread need not know.
-    fn work(&self, machine: Machine, cells: usize) -> usize {
-        if machine.pool.threads() == 1 {
+    /// pulse, far from the others, and two for a column and a row that fire. Nobody need know where even pulses in all slots would stay on one thread.
+    fn work(&self, machine: Machine, [rows, columns]: [usize; 2]) -> usize {
+        let cells = rows * columns;
+        if rows == 1 || !machine.pool.splits(8 * cells * self.x.length()) {
             return 0;
         }
         let (x, d) = (self.x.fires(machine.isa), self.d.fires(machine.isa));
@@ -70,7 +71,7 @@ pub(crate) fn pulse(
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
             let Go(machine, values, cells, noise, columns, what, lines, tally, notes) = self;
-            let work = what.work(machine, lines.len() * columns);
+            let work = what.work(machine, [lines.len(), columns]);
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
                 let part = Rows { model, noise, cells, lines, columns, what, places, machine };
                 if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }

@@ -30,6 +30,8 @@ pub(crate) struct Trains {
     first: usize,
     /// Where the entries of each vector begin, and the end of the last one.
     begin: Vec<usize>,
+    /// Slots of all vectors.
+    length: usize,
 }
 
 /// Lines that fire, with their words, entry by entry.
@@ -149,10 +151,10 @@ impl Trains {
                 isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
             });
         }
-        Self::packed(words, first, begin)
+        Self::packed(words, first, begin, side.bl.iter().sum())
     }
 
-    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>) -> Self {
+    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>, length: usize) -> Self {
         let entries = begin[begin.len() - 1];
         let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
         let mut any = Vec::with_capacity(blocks.len() * entries.next_multiple_of(LANES));
@@ -160,7 +162,7 @@ impl Trains {
             any.extend(block.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS));
             any.resize(any.len().next_multiple_of(LANES), 0);
         }
-        Self { words, any, first, begin }
+        Self { words, any, first, begin, length }
     }
 
     /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
@@ -177,7 +179,7 @@ impl Trains {
     fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
         let lanes = self.words.as_chunks::<LANES>().0;
         let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
-        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect())
+        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect(), self.length)
     }
 
     /// The lines that fire in each entry with their words, if they are few: at most one in eight.
@@ -219,6 +221,11 @@ impl Trains {
             let any = self.any.iter().skip(entry).step_by(entries.next_multiple_of(LANES)).fold(0, |all, any| all | any);
             u64::from(any.count_ones())
         })
+    }
+
+    /// Slots of all vectors.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// Number of words per line.
