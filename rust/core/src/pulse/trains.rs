@@ -146,7 +146,7 @@ impl Trains {
         let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
         if entries > 0 {
             let work = side.lines.len * entries * 4;
-            let share = pool.share(words.len() / (entries * LANES), work);
+            let share = pool.share(words.len() / (entries * LANES), work).min((AT_ONCE / (entries * LANES)).max(1));
             pool.chunks(&mut words, share * entries * LANES, work, 0, |at, words| {
                 isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
             });
@@ -345,6 +345,9 @@ struct Undecided {
 
 /// Lines that there is room for.
 const ROOM: usize = 256;
+
+/// About so many words are drawn before they are packed: they stay in a cache.
+const AT_ONCE: usize = 1 << 16;
 
 /// Some lines: counter sums of their next words, the halves of their keys, bits of their thresholds that are not compared yet, from the highest on.
 type Open = [Group<u32>; 7];
