@@ -151,7 +151,10 @@ class Sequential:
         return d
 
     def update(self, lr: float) -> None:
-        """Train all layers on the vectors of the last training forward and backward pass, `lr` >= 0."""
+        """Train all layers on the vectors of the last training forward and backward pass, `lr` >= 0.
+
+        What one of them refuses changes none.
+        """
         update(self._from_top, lr)
 
     def end_epoch(self, losses: Sequence[float]) -> None:
