@@ -327,9 +327,13 @@ def test_digital_steps():
         np.testing.assert_array_equal(made[0], o - lr * slope)
         np.testing.assert_array_equal(made[1], bias - lr * (((d[0] + d[1]) + d[2]) + d[3]))
     assert _core.digital_step(d, y, 0.1, a, None, None) == (None, None)
-    for bad in ({"a": rows[0, :2]}, {"o": rows[0, :2]}, {"bias": bias[:1]}):
-        given = {"a": a, "o": o, "bias": bias} | bad
-        with pytest.raises(ValueError, match=f"{next(iter(bad))} is . values, allowed"):
+    for name, value, message in (
+        ("a", rows[0, :2], "a is 2 values, allowed: 1 or 3"),
+        ("o", rows[0, :2], "o is 2 values, allowed: 1 or 3"),
+        ("bias", bias[:1], "bias is 1 values, allowed: 3$"),
+    ):
+        given = {"a": a, "o": o, "bias": bias} | {name: value}
+        with pytest.raises(ValueError, match=message):
             _core.digital_step(d, y, 0.1, *given.values())
     with pytest.raises(ValueError, match="shape"):
         _core.digital_step(d, y[:3], 0.1, a, o, bias)

@@ -155,7 +155,7 @@ pub fn column_blocks(name: &str, x: &[f32], columns: usize, widths: &[usize]) ->
 /// A step of plain SGD: `bias - lr sum d`, over rows.
 pub fn bias_step(bias: &[f32], d: &[f32], lr: f32) -> Vec<f32> {
     let mut sum = vec![0.0; bias.len()];
-    for row in d.chunks_exact(bias.len()) {
+    for row in d.chunks_exact(bias.len().max(1)) {
         sum.iter_mut().zip(row).for_each(|(s, d)| *s += d);
     }
     bias.iter().zip(sum).map(|(bias, sum)| bias - lr * sum).collect()

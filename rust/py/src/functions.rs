@@ -191,6 +191,21 @@ pub fn mse<'py>(py: Python<'py>, y: &Bound<'py, PyAny>, target: &Bound<'py, PyAn
     Ok((loss, to_matrix(py, d, y.shape()[1])?))
 }
 
+/// One factor, or one per column.
+fn check_factors(name: &str, len: usize, lines: usize) -> PyResult<()> {
+    match len {
+        n if n == 1 || n == lines => Ok(()),
+        n => Err(value_error(Error::value(name, format_args!("{n} values"), format_args!("1 or {lines}")))),
+    }
+}
+
+fn check_bias(len: usize, lines: usize) -> PyResult<()> {
+    match len {
+        n if n == lines => Ok(()),
+        n => Err(value_error(Error::value("bias", format_args!("{n} values"), lines))),
+    }
+}
+
 /// `y * scale + bias` of each row; `scale` is one factor or one per column.
 #[pyfunction]
 pub fn scale_bias<'py>(
@@ -201,14 +216,8 @@ pub fn scale_bias<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let y = matrix("y", y)?;
     let lines = y.shape()[1];
-    if scale.len() != 1 && scale.len() != lines {
-        return Err(value_error(Error::value("scale", format_args!("{} values", scale.len()), format_args!("1 or {lines}"))));
-    }
-    if let Some(bias) = &bias
-        && bias.len() != lines
-    {
-        return Err(value_error(Error::value("bias", format_args!("{} values", bias.len()), lines)));
-    }
+    check_factors("scale", scale.len(), lines)?;
+    bias.iter().try_for_each(|bias| check_bias(bias.len(), lines))?;
     let (scale, bias) = (scale.as_slice()?, bias.as_ref().map(|b| b.as_slice()).transpose()?);
     on_rows(py, "y", y.as_any(), |y, lines| ops::scale_bias(y, scale, bias, lines))
 }
@@ -248,13 +257,9 @@ pub fn digital_step<'py>(
     let (d, y, lr) = (matrix("d", d)?, matrix("y", y)?, lr as f32);
     same_shape(&d, &y)?;
     let lines = d.shape()[1];
-    let fit = |name: &str, values: &PyReadonlyArray1<'py, f32>, single: bool| match values.len() {
-        n if n == lines || (n == 1 && single) => Ok(()),
-        n => Err(value_error(Error::value(name, format_args!("{n} values"), format_args!("1 or {lines}")))),
-    };
-    fit("a", &a, true)?;
-    o.iter().try_for_each(|o| fit("o", o, true))?;
-    bias.iter().try_for_each(|bias| fit("bias", bias, false))?;
+    check_factors("a", a.len(), lines)?;
+    o.iter().try_for_each(|o| check_factors("o", o.len(), lines))?;
+    bias.iter().try_for_each(|bias| check_bias(bias.len(), lines))?;
     let (d, y, a) = (d.as_slice()?, y.as_slice()?, a.as_slice()?);
     let row = |values: Vec<f32>| PyArray1::from_vec(py, values);
     let o = o.as_ref().map(|o| o.as_slice()).transpose()?.map(|o| row(ops::factor_step(o, a, d, y, lr, lines.max(1))));

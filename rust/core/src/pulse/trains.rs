@@ -383,10 +383,9 @@ impl Undecided {
         }
         self.drawn += u64::from(planes) * WIDTH as u64;
         fires[place..place + WIDTH].copy_from_slice(&open[FIRES]);
-        if self.keep::<S>(&open) {
-            while self.len > ROOM - WIDTH {
-                self.plane::<S>(fires);
-            }
+        self.keep::<S>(&open);
+        while self.len > ROOM - WIDTH {
+            self.plane::<S>(fires);
         }
     }
 
@@ -409,19 +408,19 @@ impl Undecided {
         }
     }
 
-    /// Lists those that are not decided, behind the others; says whether there are any.
+    /// Lists those that are not decided, behind the others.
     #[inline(always)]
-    fn keep<S: Set>(&mut self, open: &Open) -> bool {
+    fn keep<S: Set>(&mut self, open: &Open) {
         let left = S::count(&open[LEFT]);
-        if left > 0 {
-            for (values, list) in open.iter().zip(&mut self.lists) {
-                if let Some(list) = list[self.len..].first_chunk_mut() {
-                    S::keep(values, &open[LEFT], list);
-                }
-            }
-            self.len += left;
+        if left == 0 {
+            return;
         }
-        left > 0
+        for (values, list) in open.iter().zip(&mut self.lists) {
+            if let Some(list) = list[self.len..].first_chunk_mut() {
+                S::keep(values, &open[LEFT], list);
+            }
+        }
+        self.len += left;
     }
 }
 
