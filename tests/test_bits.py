@@ -444,6 +444,49 @@ def test_many_dense_vectors() -> None:
     assert_same_state(tiles)
 
 
+LIGHT = (17, 70)
+"""Many vectors with few pulses each on several rows: their trains share words."""
+
+
+def light(tiles: Both, m: int = 24, silent: bool = False) -> None:
+    """Updates both tiles; with ``silent`` by long trains, of which only a fifth of the columns fires."""
+    for call in range(2):
+        x, d = vectors(call, m, (tiles[1].d_out, tiles[1].d_in))
+        x[:, np.arange(x.shape[1]) % 5 != call] *= np.float32(not silent)
+        for tile in tiles:
+            tile.update(x, d, 0.2 if silent else 0.002)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("name", DEVICES)
+def test_many_light_vectors(name: str, silent: bool) -> None:
+    tiles = both(LIGHT, device=DEVICES[name], count_pulses=True)
+    light(tiles, silent=silent)
+    assert_same_state(tiles)
+    assert_moved(tiles, both(LIGHT, device=DEVICES[name]))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("isa", _core.info()["isas"])
+def test_many_light_vectors_with_every_instruction_set(isa: str, silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMGRAD_ISA", isa)
+    tiles = both(LIGHT, device={**SOFT, "dw_min_dtod": 0.3})
+    light(tiles, silent=silent)
+    assert_same_state(tiles)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("pulses", [STOCHASTIC, {**UNMANAGED, "desired_bl": 5}, {**UNMANAGED, "desired_bl": 40}])
+@pytest.mark.parametrize("unit", ["vectors", "batches"])
+def test_many_light_vectors_cut_by_transfers(unit: str, pulses: dict[str, Any], silent: bool) -> None:
+    """Read-outs lie between vectors that share a word."""
+    plan = tiki_taka(3 if unit == "vectors" else 1, unit, gamma=0.4, reads=2, pulses=pulses)
+    tiles = both((9, 40), plan=plan, pulses=pulses, count_pulses=True)
+    light(tiles, silent=silent)
+    assert_same_state(tiles)
+    assert_moved(tiles, both((9, 40), plan=plan))
+
+
 @pytest.mark.parametrize("isa", _core.info()["isas"])
 @pytest.mark.parametrize("name", DEVICES)
 def test_every_instruction_set(isa: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

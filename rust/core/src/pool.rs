@@ -23,7 +23,7 @@ pub struct Pool {
 pub struct Work {
     /// Random words that were drawn for trains.
     pub drawn: u64,
-    /// Words of a block of columns, or of a column where few of them fire, that were compared with that of a row.
+    /// Words of a block of columns, or of a column where pulses are few, that were compared with that of a row.
     pub words: u64,
     /// Lanes that were stepped, a pulse each at most.
     pub lanes: u64,

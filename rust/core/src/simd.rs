@@ -260,8 +260,6 @@ pub(crate) struct Spots<'a> {
     at: &'a Group<u32>,
     /// Lanes that count.
     lanes: usize,
-    /// Arrays must reach as far as this.
-    end: usize,
 }
 
 #[allow(unsafe_code)]
@@ -269,16 +267,22 @@ impl<'a> Spots<'a> {
     /// The first `lanes` count; gathering takes all.
     #[inline(always)]
     pub(crate) fn new(at: &'a Group<u32>, lanes: usize) -> Self {
-        let last = at.iter().fold(0, |last, at| if *at > last { *at } else { last });
-        Self { at, lanes: lanes.min(WIDTH), end: last as usize + 1 }
+        Self { at, lanes: lanes.min(WIDTH) }
+    }
+
+    /// Checks that all of them are within an array of so many values.
+    #[inline(always)]
+    fn check<S: Set>(&self, len: usize) {
+        let end = len.min(1 << 31) as u32;
+        assert!(S::count(&self.at.map(|at| u32::from(at >= end))) == 0);
     }
 
     /// The values there, of four bytes each.
     #[inline(always)]
     pub(crate) fn gather<S: Set, T: Copy + Default>(&self, values: &[T]) -> Group<T> {
         const { assert!(size_of::<T>() == 4) };
-        assert!(self.end <= values.len() && self.end <= 1 << 31);
-        // SAFETY: `at` is less than `end`; only numbers are gathered.
+        self.check::<S>(values.len());
+        // SAFETY: checked; only numbers are gathered.
         unsafe { S::gather(values, self.at) }
     }
 
@@ -286,8 +290,8 @@ impl<'a> Spots<'a> {
     #[inline(always)]
     pub(crate) fn scatter<S: Set, T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
         const { assert!(size_of::<T>() == 4) };
-        assert!(self.end <= values.len() && self.end <= 1 << 31);
-        // SAFETY: `at` is less than `end`.
+        self.check::<S>(values.len());
+        // SAFETY: checked.
         unsafe { S::scatter(group, self.lanes, self.at, values) }
     }
 }

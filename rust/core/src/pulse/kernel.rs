@@ -5,15 +5,16 @@
 //! many, and popped: a pulse of each cell in a turn, each cell at its own place in time. The order within a cell is exact and its n-th pulse
 //! always gets normal number n of its own stream, so queues, blocks, packs and cuts leave no trace in the bits.
 //!
-//! Where few columns fire, nothing is queued: the columns that fire in a word are the packs, and their coincidences with that of the row are popped at once.
+//! Trains with few pulses go another way ([`super::short`]).
 
 use super::notes::{Notes, Places, Seen, Stop};
-use super::pack::{PACK, Pack, load};
-use super::trains::{Fired, SLOT_BITS, Trains};
+use super::pack::{PACK, Stepper, load};
+use super::short::{Short, pulse_rows};
+use super::trains::{SLOT_BITS, Trains};
 use super::update::{Count, Lines, Span, Tally, on_lines};
-use crate::device::{Cells, Model, Noise, Visit, step};
-use crate::pool::{Machine, Work};
-use crate::rng::{Key, STEP_I, STEP_N};
+use crate::device::{Cells, Model, Noise, Visit};
+use crate::pool::Machine;
+use crate::rng::Key;
 use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Plain, Set, Spots, WIDTH};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
@@ -23,28 +24,30 @@ use std::ops::Range;
 pub(crate) struct Coincidences<'a> {
     pub(crate) x: &'a Trains,
     pub(crate) d: &'a Trains,
-    /// The columns that fire, if they are few.
-    pub(super) fired: Option<&'a Fired>,
+    /// The same trains with several vectors to a word, where that is less work.
+    pub(super) short: Option<&'a Short>,
     pub(crate) key: Key,
 }
 
 impl Coincidences<'_> {
-    /// Nanoseconds that they take on so many cells, roughly: two for a pulse and an eighth for a cell to be looked at; where few columns fire, five for a
-    /// pulse, far from the others, and two for a column and a row that fire. Nobody need know where even pulses in all slots would stay on one thread.
+    /// Nanoseconds that they take on so many cells, roughly: two for a pulse and an eighth for a cell to be looked at. Nobody need know where even pulses in all
+    /// slots would stay on one thread.
     fn work(&self, machine: Machine, [rows, columns]: [usize; 2]) -> usize {
         let cells = rows * columns;
-        if rows == 1 || !machine.pool.splits(8 * cells * self.x.length()) {
+        if rows == 1 || !machine.pool.splits(8 * cells * self.x.lengths().iter().sum::<u32>() as usize) {
             return 0;
         }
-        let (x, d) = (self.x.fires(machine.isa), self.d.fires(machine.isa));
-        let (looks, pulse) = match self.fired {
-            Some(fired) => (2 * d.iter().enumerate().map(|(entry, rows)| fired.of(entry).0.len() * *rows as usize).sum::<usize>(), 5),
-            None => (cells * self.x.entries() / 8, 2),
-        };
-        // The slots are taken for independent.
-        let pulses = |((x, d), slots): ((u64, u64), u64)| (x * d).checked_div(slots).unwrap_or(0);
-        looks + pulse * x.into_iter().zip(d).zip(self.x.slots()).map(pulses).sum::<u64>() as usize
+        match self.short {
+            Some(short) => short.looks() / 8 + 2 * short.pulses,
+            None => cells * self.x.entries() / 8 + 2 * pulses(machine.isa, self.x, self.d),
+        }
     }
+}
+
+/// The coincidences that trains make, roughly: slots are taken for independent.
+pub(super) fn pulses(isa: Isa, x: &Trains, d: &Trains) -> usize {
+    let fires = x.fires(isa).into_iter().zip(d.fires(isa)).zip(x.slots());
+    fires.map(|((x, d), slots)| (x * d).checked_div(slots).unwrap_or(0)).sum::<u64>() as usize
 }
 
 /// Applies coincidences to the rows `lines` of `crossbar`, and notes cells on the way.
@@ -74,7 +77,12 @@ pub(crate) fn pulse(
             let work = what.work(machine, [lines.len(), columns]);
             on_lines(machine, values, tally, notes, columns, lines, work, |lines, places| {
                 let part = Rows { model, noise, cells, lines, columns, what, places, machine };
-                if noise.sigma == 0.0 { machine.isa.run(Quiet(part)) } else { machine.isa.run(Noisy(part)) }
+                match (what.short, noise.sigma == 0.0) {
+                    (Some(short), true) => pulse_rows::<M, false>(part, short),
+                    (Some(short), false) => pulse_rows::<M, true>(part, short),
+                    (None, true) => machine.isa.run(Quiet(part)),
+                    (None, false) => machine.isa.run(Noisy(part)),
+                }
             });
         }
     }
@@ -82,15 +90,16 @@ pub(crate) fn pulse(
     device.model.visit(Go(machine, values, cells, device.noise(), *columns, what, lines, tally, notes));
 }
 
-struct Rows<'a, M> {
-    model: &'a M,
-    noise: Noise,
-    cells: &'a Cells,
-    lines: Lines<'a>,
-    columns: usize,
-    what: Coincidences<'a>,
-    places: &'a Places,
-    machine: Machine<'a>,
+/// Some rows of a crossbar, and what comes to them.
+pub(super) struct Rows<'a, M> {
+    pub(super) model: &'a M,
+    pub(super) noise: Noise,
+    pub(super) cells: &'a Cells,
+    pub(super) lines: Lines<'a>,
+    pub(super) columns: usize,
+    pub(super) what: Coincidences<'a>,
+    pub(super) places: &'a Places,
+    pub(super) machine: Machine<'a>,
 }
 
 struct Noisy<'a, M>(Rows<'a, M>);
@@ -118,21 +127,13 @@ impl<M: Model> Rows<'_, M> {
         let blocks = columns.div_ceil(LANES);
         let mut worker = Worker {
             isa: machine.isa,
-            model,
-            noise,
-            cells,
-            uniform: cells.alike(),
+            stepper: Stepper::new(model, noise, cells),
             signs: vec![[0; LANES]; blocks],
             free: vec![[u32::MAX; LANES]; blocks],
             turns: vec![[0; LANES]; blocks],
             order: vec![0; (blocks + 1) * LANES],
             listed: 0,
-            pack: Pack::new(),
-            work: Work::default(),
         };
-        if worker.uniform {
-            worker.pack.cell = [load(model, cells, |values| [values[0]; WIDTH]); GROUPS];
-        }
         // The words of the row, and blocks that have not got all of them, with the number that they have got.
         let (mut words, mut waiting) = (vec![0; what.x.entries().next_multiple_of(LANES)], Vec::with_capacity(blocks));
         let (mut stops, mut here) = (Vec::new(), Vec::new());
@@ -153,10 +154,6 @@ impl<M: Model> Rows<'_, M> {
             }
             let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
             let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
-            if let Some(fired) = what.fired {
-                machine.isa.run(Few::<M, NOISE> { worker: &mut worker, row: &mut row, fired, words: &words, stops: &stops, seen });
-                continue;
-            }
             waiting.clear();
             waiting.extend((0..blocks).map(|block| (block, 0)));
             while !waiting.is_empty() {
@@ -180,18 +177,14 @@ impl<M: Model> Rows<'_, M> {
                 }
             }
         }
-        machine.pool.count(worker.work);
+        machine.pool.count(worker.stepper.work);
     }
 }
 
 /// The columns of a row whose cells are alike in how often they fire, and what waits for them.
 struct Worker<'a, M> {
     isa: Isa,
-    model: &'a M,
-    noise: Noise,
-    cells: &'a Cells,
-    /// Whether all cells are alike.
-    uniform: bool,
+    stepper: Stepper<'a, M>,
     /// Signs of the waiting pulses of each cell, oldest in bit 0; set: up. Beyond them, bits may be anything.
     signs: Vec<[u32; LANES]>,
     /// Ones above the number of waiting pulses.
@@ -201,29 +194,27 @@ struct Worker<'a, M> {
     /// The columns whose pulses are popped next: so many are listed.
     order: Vec<u32>,
     listed: usize,
-    pack: Pack,
-    work: Work,
 }
 
 /// A row of cells.
-struct Row<'a> {
+pub(super) struct Row<'a> {
     /// The stream of its noise.
-    key: Key,
+    pub(super) key: Key,
     /// Flat index of its first cell.
-    first: usize,
-    values: &'a mut [f32],
-    n: &'a mut [u32],
+    pub(super) first: usize,
+    pub(super) values: &'a mut [f32],
+    pub(super) n: &'a mut [u32],
     /// Whether ordinals are kept for the next job; otherwise they end at 0.
-    keeps: bool,
+    pub(super) keeps: bool,
     /// Whether pulses have been popped already.
-    begun: bool,
-    counts: Option<&'a mut [Count]>,
+    pub(super) begun: bool,
+    pub(super) counts: Option<&'a mut [Count]>,
 }
 
 impl Row<'_> {
     /// Notes the cells of a stop as they are.
     #[inline(always)]
-    fn note(&self, stop: &Stop, seen: &mut [Seen]) {
+    pub(super) fn note(&self, stop: &Stop, seen: &mut [Seen]) {
         for (column, seen) in stop.columns.range().zip(&mut seen[stop.place..]) {
             *seen = Seen { v: self.values[column], n: self.n[column] };
         }
@@ -264,9 +255,9 @@ impl<M: Model> Worker<'_, M> {
                 let stop = stops.peek();
                 let until = stop.map_or(rest.len(), |stop| rest.iter().take_while(|entry| first + (**entry as usize) < stop.after).count());
                 let done = append(&mut self.signs[block], &mut self.free[block], x, words, &rest[..until]);
-                self.work.words += done as u64;
+                self.stepper.work.words += done as u64;
                 if done < until {
-                    self.work.words += 1;
+                    self.stepper.work.words += 1;
                     return first + rest[done] as usize;
                 }
                 rest = &rest[done..];
@@ -358,84 +349,42 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
             let spots = spots(&at, lanes);
             let (signs, free) = (worker.signs.as_flattened_mut(), worker.free.as_flattened_mut());
             for (group, spots) in spots.iter().enumerate().take(lanes.div_ceil(WIDTH)) {
-                worker.pack.signs[group] = spots.gather::<S, _>(signs);
-                worker.pack.waits[group] = spots.gather::<S, _>(free).map(|free| !free);
+                let pack = &mut worker.stepper.pack;
+                pack.signs[group] = spots.gather::<S, _>(signs);
+                pack.waits[group] = spots.gather::<S, _>(free).map(|free| !free);
                 spots.scatter::<S, _>(&[u32::MAX; WIDTH], free);
-                worker.pack.waits[group].iter_mut().skip(lanes - group * WIDTH).for_each(|waits| *waits = 0);
+                pack.waits[group].iter_mut().skip(lanes - group * WIDTH).for_each(|waits| *waits = 0);
             }
-            worker.pop_pack::<S, NOISE>(row, &at, &spots, lanes, kept);
+            worker.stepper.pop::<S, NOISE, true>(row, &at, &spots, lanes, kept);
         }
         worker.listed = 0;
     }
 }
 
-/// A row in which few columns fire: their coincidences are popped entry by entry.
-struct Few<'a, 'w, 'r, M, const NOISE: bool> {
-    worker: &'a mut Worker<'w, M>,
-    row: &'a mut Row<'r>,
-    fired: &'a Fired,
-    words: &'a [u32],
-    stops: &'a [Stop],
-    seen: &'a mut [Seen],
-}
-
-impl<M: Model, const NOISE: bool> Kernel for Few<'_, '_, '_, M, NOISE> {
-    #[inline(always)]
-    fn run<S: Set>(self) {
-        let Self { worker, row, fired, words, stops, seen } = self;
-        let mut stops = stops.iter().peekable();
-        for (entry, &d) in words.iter().enumerate().filter(|(_, d)| **d != 0) {
-            while let Some(stop) = stops.next_if(|stop| stop.after <= entry) {
-                row.note(stop, seen);
-            }
-            let (columns, x) = fired.of(entry);
-            for (columns, x) in columns.chunks(PACK).zip(x.chunks(PACK)) {
-                let (at, lanes) = (groups(columns), columns.len());
-                let spots = spots(&at, lanes);
-                for group in 0..lanes.div_ceil(WIDTH) {
-                    let mut own = [0; WIDTH];
-                    let part = &x[group * WIDTH..lanes.min((group + 1) * WIDTH)];
-                    own[..part.len()].copy_from_slice(part);
-                    for (lane, x) in own.iter().enumerate() {
-                        worker.pack.signs[group][lane] = (((x ^ d) as i32) >> 31) as u32;
-                        worker.pack.waits[group][lane] = !(u32::MAX << (x & d & SLOT_BITS).count_ones());
-                    }
-                }
-                worker.work.words += lanes as u64;
-                worker.pop_pack::<S, NOISE>(row, &at, &spots, lanes, Kept { before: true, after: true });
-            }
-        }
-        stops.for_each(|stop| row.note(stop, seen));
-        if !row.keeps {
-            row.n.fill(0);
-        }
-    }
-}
-
 /// Whether ordinals count from those of pulses before, and whether they are counted for pulses to come.
 #[derive(Clone, Copy)]
-struct Kept {
-    before: bool,
-    after: bool,
+pub(super) struct Kept {
+    pub(super) before: bool,
+    pub(super) after: bool,
 }
 
 /// Columns in groups, filled up with the first one.
 #[inline(always)]
-fn groups(columns: &[u32]) -> [Group<u32>; GROUPS] {
+pub(super) fn groups(columns: &[u32]) -> [Group<u32>; GROUPS] {
     let mut at = [[columns[0]; WIDTH]; GROUPS];
     at.as_flattened_mut()[..columns.len()].copy_from_slice(columns);
     at
 }
 
 #[inline(always)]
-fn spots(at: &[Group<u32>; GROUPS], lanes: usize) -> [Spots<'_>; GROUPS] {
+pub(super) fn spots(at: &[Group<u32>; GROUPS], lanes: usize) -> [Spots<'_>; GROUPS] {
     std::array::from_fn(|group| Spots::new(&at[group], lanes.saturating_sub(group * WIDTH)))
 }
 
-impl<M: Model> Worker<'_, M> {
-    /// Pops the pulses of a pack, whose signs and waiting pulses are there.
+impl<M: Model> Stepper<'_, M> {
+    /// Pops the pulses of a pack of a row's cells, whose signs and waiting pulses are there.
     #[inline(always)]
-    fn pop_pack<S: Set, const NOISE: bool>(
+    pub(super) fn pop<S: Set, const NOISE: bool, const QUEUED: bool>(
         &mut self,
         row: &mut Row,
         at: &[Group<u32>; GROUPS],
@@ -443,51 +392,26 @@ impl<M: Model> Worker<'_, M> {
         lanes: usize,
         kept: Kept,
     ) {
-        let (n, values, pack) = (&mut *row.n, &mut *row.values, &mut self.pack);
         let groups = lanes.div_ceil(WIDTH);
-        let (mut ups, mut pulses, mut number) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
-        let mut turns = [0; GROUPS];
-        for group in 0..groups {
-            let spots = &spots[group];
-            pack.v[group] = spots.gather::<S, _>(values);
-            if kept.before {
-                number[group] = spots.gather::<S, _>(n);
-            }
+        for (group, spots) in spots.iter().enumerate().take(groups) {
+            self.pack.v[group] = spots.gather::<S, _>(row.values);
+            self.pack.number[group] = if kept.before { spots.gather::<S, _>(row.n) } else { [0; WIDTH] };
             if !self.uniform {
                 // One load after the other: 5 % less for L with all spreads than by gathering.
-                pack.cell[group] = load(self.model, self.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
-            }
-            for lane in 0..WIDTH {
-                ups[group][lane] = (pack.signs[group][lane] & pack.waits[group][lane]).count_ones();
-                pulses[group][lane] = pack.waits[group][lane].count_ones();
-                let line = at[group][lane].wrapping_mul(STEP_I);
-                pack.counter[group][lane] = line.wrapping_add(number[group][lane].wrapping_mul(STEP_N));
-                turns[group] = turns[group].max(pulses[group][lane]);
-                number[group][lane] += pulses[group][lane];
+                self.pack.cell[group] = load(self.model, self.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
             }
         }
-        // The last groups have the fewest pulses, mostly.
-        let mut going = groups;
-        for turn in 0.. {
-            while going > 0 && turns[going - 1] <= turn {
-                going -= 1;
-            }
-            if going == 0 {
-                break;
-            }
-            pack.turn::<S, M, NOISE>(self.model, self.noise, row.key, going, turn);
-            self.work.lanes += (going * WIDTH) as u64;
-        }
-        for group in 0..groups {
-            self.work.pulses += u64::from(pulses[group].iter().sum::<u32>());
-            spots[group].scatter::<S, _>(&pack.v[group], values);
+        let popped = self.turns::<S, NOISE, QUEUED>(row.key, at, groups);
+        for (group, spots) in spots.iter().enumerate().take(groups) {
+            spots.scatter::<S, _>(&self.pack.v[group], row.values);
             if kept.after {
-                spots[group].scatter::<S, _>(&number[group], n);
+                spots.scatter::<S, _>(&self.pack.number[group], row.n);
             }
         }
         if let Some(counts) = &mut row.counts {
-            for ((column, ups), pulses) in at.as_flattened().iter().zip(ups.as_flattened()).zip(pulses.as_flattened()).take(lanes) {
-                counts[*column as usize] = counts[*column as usize].plus(*ups, *pulses);
+            let own = at.as_flattened().iter().zip(popped.ups.as_flattened()).zip(popped.pulses.as_flattened());
+            for ((at, ups), pulses) in own.take(lanes) {
+                counts[*at as usize] = counts[*at as usize].plus(*ups, *pulses);
             }
         }
     }
@@ -523,43 +447,4 @@ fn append(signs: &mut [u32; LANES], free: &mut [u32; LANES], x: &[[u32; LANES]],
     }
     (*signs, *free) = (queue, room);
     done
-}
-
-/// The same on a single column, the only one whose lines fire.
-pub(crate) fn pulse_column(crossbar: &mut Crossbar, column: usize, what: Coincidences, tally: Option<&mut Tally>) {
-    struct Go<'a>(&'a mut [f32], &'a Cells, Noise, usize, usize, Coincidences<'a>, Option<&'a mut Tally>);
-    impl Visit for Go<'_> {
-        type Out = ();
-        fn visit<M: Model>(self, model: &M) {
-            let Go(values, cells, noise, columns, column, what, mut tally) = self;
-            let x = what.x.block(column / LANES);
-            for row in 0..values.len() / columns {
-                let words = || x.iter().zip(what.d.block(row / LANES)).map(|(x, d)| (x[column % LANES], d[row % LANES]));
-                // Cells without a pulse, which are most, are not even looked at: they are far apart.
-                if words().all(|(x, d)| x & d & SLOT_BITS == 0) {
-                    continue;
-                }
-                let at = row * columns + column;
-                let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
-                let (mut v, mut n, mut ups) = (values[at], before, 0);
-                let (key, cell) = (what.key.child(row as u64), cells.cell(model, at));
-                for (x, d) in words() {
-                    let up = (((x ^ d) as i32) >> 31) as u32;
-                    for _ in 0..(x & d & SLOT_BITS).count_ones() {
-                        let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
-                        v = step(model, &cell, noise, v, up, z);
-                        n += 1;
-                        ups += up & 1;
-                    }
-                }
-                values[at] = v;
-                if let Some(Tally { n: all, counts }) = &mut tally {
-                    all.iter_mut().for_each(|all| all[at] = n);
-                    counts.iter_mut().for_each(|counts| counts[at] = counts[at].plus(ups, n - before));
-                }
-            }
-        }
-    }
-    let Crossbar { device, columns, values, cells, .. } = crossbar;
-    device.model.visit(Go(values, cells, device.noise(), *columns, column, what, tally));
 }

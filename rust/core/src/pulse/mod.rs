@@ -1,10 +1,12 @@
 //! The pulsed rank-one update: scale factors, bit trains, coincidences, and the updates that go without trains.
 
 mod amounts;
+mod column;
 pub(crate) mod exact;
 pub(crate) mod kernel;
 mod notes;
 pub(crate) mod pack;
+mod short;
 pub(crate) mod trains;
 mod update;
 

@@ -2,7 +2,8 @@
 
 use crate::device::{Cell, Cells, Model, Noise, OWN, Plane, REFERENCE, cell, pulsed};
 use crate::normal::normals;
-use crate::rng::{Key, STEP_N};
+use crate::pool::Work;
+use crate::rng::{Key, STEP_I, STEP_N};
 use crate::simd::{GROUPS, Group, Set, WIDTH};
 
 /// The most cells that are popped together.
@@ -12,31 +13,124 @@ pub(super) const PACK: usize = GROUPS * WIDTH;
 #[repr(align(64))]
 pub(super) struct Pack {
     pub(super) v: [Group<f32>; GROUPS],
-    /// Signs of the pulses, the first one in bit 0, and a one for each that waits.
+    /// Ordinals of their next pulses.
+    pub(super) number: [Group<u32>; GROUPS],
+    /// Signs of the pulses, the first one in the lowest bit, and a one for each that waits.
     pub(super) signs: [Group<u32>; GROUPS],
     pub(super) waits: [Group<u32>; GROUPS],
-    /// Counter sums of the first normals.
-    pub(super) counter: [Group<u32>; GROUPS],
     pub(super) cell: [Cell<Group<f32>>; GROUPS],
+    /// Counter sums of the first normals.
+    counter: [Group<u32>; GROUPS],
+}
+
+/// The noise of the cells of a pack.
+pub(super) trait Streams: Copy {
+    /// The counter of the cell at `at`.
+    fn line(&self, at: u32) -> u32;
+
+    /// The word of a cell at a counter sum.
+    fn word(&self, group: usize, lane: usize, s: u32) -> u32;
+}
+
+/// Cells of a row have one stream, and columns for counters.
+impl Streams for Key {
+    #[inline(always)]
+    fn line(&self, at: u32) -> u32 {
+        at
+    }
+
+    #[inline(always)]
+    fn word(&self, _: usize, _: usize, s: u32) -> u32 {
+        self.word_at(s)
+    }
+}
+
+/// Pulses of the cells of a pack, and those that went up.
+pub(super) struct Popped {
+    pub(super) ups: [Group<u32>; GROUPS],
+    pub(super) pulses: [Group<u32>; GROUPS],
+}
+
+/// How pulses move cells, the cells that they move, and what was done.
+pub(super) struct Stepper<'a, M> {
+    pub(super) model: &'a M,
+    pub(super) noise: Noise,
+    pub(super) cells: &'a Cells,
+    /// Whether all cells are alike.
+    pub(super) uniform: bool,
+    pub(super) pack: Pack,
+    pub(super) work: Work,
+}
+
+impl<'a, M: Model> Stepper<'a, M> {
+    pub(super) fn new(model: &'a M, noise: Noise, cells: &'a Cells) -> Self {
+        let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
+        let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
+        let mut pack = Pack { v: zero, number: none, signs: none, waits: none, cell: [cell; GROUPS], counter: none };
+        let uniform = cells.alike();
+        if uniform {
+            pack.cell = [load(model, cells, |values| [values[0]; WIDTH]); GROUPS];
+        }
+        Self { model, noise, cells, uniform, pack, work: Work::default() }
+    }
+
+    /// Pops all pulses that wait in the first `groups` of cells at `at`. Unless they are `QUEUED`, they may wait anywhere in their words, and are taken from
+    /// them.
+    #[inline(always)]
+    pub(super) fn turns<S: Set, const NOISE: bool, const QUEUED: bool>(
+        &mut self,
+        streams: impl Streams,
+        at: &[Group<u32>; GROUPS],
+        groups: usize,
+    ) -> Popped {
+        let Self { model, noise, pack, work, .. } = self;
+        let (mut ups, mut pulses) = ([[0u32; WIDTH]; GROUPS], [[0u32; WIDTH]; GROUPS]);
+        let mut turns = [0; GROUPS];
+        for group in 0..groups {
+            for lane in 0..WIDTH {
+                ups[group][lane] = (pack.signs[group][lane] & pack.waits[group][lane]).count_ones();
+                pulses[group][lane] = pack.waits[group][lane].count_ones();
+                let line = streams.line(at[group][lane]).wrapping_mul(STEP_I);
+                pack.counter[group][lane] = line.wrapping_add(pack.number[group][lane].wrapping_mul(STEP_N));
+                turns[group] = turns[group].max(pulses[group][lane]);
+                pack.number[group][lane] += pulses[group][lane];
+            }
+            work.pulses += u64::from(pulses[group].iter().sum::<u32>());
+        }
+        // The last groups have the fewest pulses, mostly.
+        let mut going = groups;
+        for turn in 0.. {
+            while going > 0 && turns[going - 1] <= turn {
+                going -= 1;
+            }
+            if going == 0 {
+                break;
+            }
+            pack.turn::<S, M, NOISE, QUEUED>(*model, *noise, streams, going, turn);
+            work.lanes += (going * WIDTH) as u64;
+        }
+        Popped { ups, pulses }
+    }
 }
 
 impl Pack {
-    pub(super) fn new() -> Self {
-        let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
-        let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
-        Self { v: zero, signs: none, waits: none, counter: none, cell: [cell; GROUPS] }
-    }
-
     /// Pulse number `turn` of every cell that has one.
     #[inline(always)]
-    pub(super) fn turn<S: Set, M: Model, const NOISE: bool>(&mut self, model: &M, noise: Noise, key: Key, groups: usize, turn: u32) {
-        let (mut z, bit) = ([[0f32; WIDTH]; GROUPS], 1 << turn);
+    fn turn<S: Set, M: Model, const NOISE: bool, const QUEUED: bool>(
+        &mut self,
+        model: &M,
+        noise: Noise,
+        streams: impl Streams,
+        groups: usize,
+        turn: u32,
+    ) {
+        let mut z = [[0f32; WIDTH]; GROUPS];
         if NOISE {
             // In two loops, so that the groups wait for their long chains of operations at the same time.
             let mut words = [[0; WIDTH]; GROUPS];
-            for (words, counter) in words.iter_mut().zip(&self.counter).take(groups) {
-                for lane in 0..WIDTH {
-                    words[lane] = key.word_at(counter[lane].wrapping_add(turn.wrapping_mul(STEP_N)));
+            for (group, words) in words.iter_mut().enumerate().take(groups) {
+                for (lane, word) in words.iter_mut().enumerate() {
+                    *word = streams.word(group, lane, self.counter[group][lane].wrapping_add(turn.wrapping_mul(STEP_N)));
                 }
             }
             for (words, z) in words.iter().zip(&mut z).take(groups) {
@@ -44,21 +138,27 @@ impl Pack {
             }
         }
         for (group, z) in z.iter().enumerate().take(groups) {
-            let (cell, mut q) = (&self.cell[group], [0.0; WIDTH]);
-            let up = |signs: u32| if signs & bit != 0 { u32::MAX } else { 0 };
-            if M::APART {
-                let mut ups = [0; WIDTH];
-                for (up_here, signs) in ups.iter_mut().zip(&self.signs[group]) {
-                    *up_here = up(*signs);
+            let (cell, v, signs) = (&self.cell[group], self.v[group], self.signs[group]);
+            let (mut up, mut has, mut q, mut next) = ([0; WIDTH], [0; WIDTH], [0.0; WIDTH], v);
+            for lane in 0..WIDTH {
+                let waits = self.waits[group][lane];
+                let bit = if QUEUED { 1 << turn } else { waits & waits.wrapping_neg() };
+                has[lane] = waits & bit;
+                up[lane] = if signs[lane] & bit != 0 { u32::MAX } else { 0 };
+                if !QUEUED {
+                    self.waits[group][lane] = waits ^ bit;
                 }
-                model.responses::<S>(cell, &self.v[group], &ups, &mut q);
             }
-            for (lane, z) in z.iter().enumerate() {
-                let (v, up, cell) = (self.v[group][lane], up(self.signs[group][lane]), cell.lane(lane));
+            if M::APART {
+                model.responses::<S>(cell, &v, &up, &mut q);
+            }
+            for lane in 0..WIDTH {
+                let (v, up, cell) = (v[lane], up[lane], cell.lane(lane));
                 let q = if M::APART { q[lane] } else { model.response(&cell, v, up) };
-                let next = pulsed(model, &cell, noise, v, up, q, *z);
-                self.v[group][lane] = if self.waits[group][lane] & bit != 0 { next } else { v };
+                let moved = pulsed(model, &cell, noise, v, up, q, z[lane]);
+                next[lane] = if has[lane] != 0 { moved } else { v };
             }
+            self.v[group] = next;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs that no plan of one crossbar asks for: routes, vectors not taken, hints; and what is counted.
 
+use super::short::Short;
 use super::*;
 use crate::device::Device;
 use crate::fields::Value;
@@ -10,17 +11,26 @@ use crate::tile::crossbar::Crossbar;
 
 const TYPES: [&str; 8] =
     ["stochastic", "mean_count", "deterministic_implicit", "pulsed", "analog_update", "random_increment", "none_with_device", "none"];
-const SHAPE: [usize; 2] = [5, 37];
+const SHAPE: [usize; 2] = [9, 37];
 const VECTORS: usize = 4;
 
 fn map(settings: &[(&str, Value)]) -> Value {
     Value::Map(settings.iter().map(|(name, value)| (name.to_string(), value.clone())).collect())
 }
 
-fn pulses(pulse_type: &str, increment: &str) -> PulseTrain {
+fn train(pulse_type: &str, increment: &str, bl: f64) -> PulseTrain {
     let text = |name: &str| Value::Text(name.into());
-    let settings = map(&[("pulse_type", text(pulse_type)), ("increment", text(increment)), ("desired_bl", Value::Real(40.0))]);
+    let settings = map(&[("pulse_type", text(pulse_type)), ("increment", text(increment)), ("desired_bl", Value::Real(bl))]);
     Fields::new("pulses", settings).and_then(PulseTrain::new).unwrap()
+}
+
+fn pulses(pulse_type: &str, increment: &str) -> PulseTrain {
+    train(pulse_type, increment, 40.0)
+}
+
+/// So short that all vectors fit into a word, with rates of few pulses.
+fn short() -> (PulseTrain, f64) {
+    (train("stochastic", "sample", 5.0), 0.0002)
 }
 
 /// A crossbar of cells that are all alike.
@@ -97,14 +107,29 @@ impl Input {
     }
 }
 
-/// Every type, its increments one by one or summed, with either sign of the rate.
+/// Every type, its increments one by one or summed, and short trains, with either sign of the rate.
 fn each_type(test: impl Fn(&PulseTrain, f64, &str)) {
+    let (few, rate) = short();
+    test(&few, rate, "short");
+    test(&few, -rate, "short, negative rate");
     for pulse_type in TYPES {
         for increment in ["sample", "batch"] {
             for rate in [0.01, -0.01] {
                 test(&pulses(pulse_type, increment), rate, &format!("{pulse_type}, {increment}, rate {rate}"));
             }
         }
+    }
+}
+
+#[test]
+fn vectors_with_short_trains_share_words() {
+    let input = Input::new();
+    let pool = Pool::new(1).unwrap();
+    let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
+    for (pulses, rate, shared) in [(short().0, short().1, true), (short().0, 0.05, false), (pulses("stochastic", "sample"), 0.05, false)] {
+        let job = Job { rates: &[rate; VECTORS], ..input.job() };
+        let (x, d) = job.trains(machine, &pulses, &job.scales(&pulses));
+        assert_eq!(Short::where_better(machine.isa, &x, &d, SHAPE).is_some(), shared, "{pulses:?}, {rate}");
     }
 }
 
@@ -122,7 +147,7 @@ fn routes_divide_an_update() {
         }
         for one in [&up, &down] {
             assert_eq!(Some(&one.1.n), one.1.up.as_ref(), "{what}");
-            assert!(one.0.iter().filter(|v| **v > 0.0).count() > 30, "{what}");
+            assert!(one.0.iter().filter(|v| **v > 0.0).count() > 10, "{what}");
         }
         assert_eq!(both.1.up, up.1.up, "{what}");
         let sum: Vec<_> = up.1.n.iter().zip(&down.1.n).map(|(a, b)| a + b).collect();
@@ -161,7 +186,7 @@ fn vectors_that_are_not_taken_leave_no_trace() {
         let alone = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], ..taken.part(0..3) }]);
         assert_eq!((some.0, some.1.n, some.1.up), (alone.0, alone.1.n, alone.1.up), "{what}");
         let none = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], takes: Some(&[false; VECTORS]), ..input.job() }]);
-        assert_eq!((none.0, none.1.n), (vec![0.0; 5 * 37], vec![0; 5 * 37]), "{what}");
+        assert_eq!((none.0, none.1.n), (vec![0.0; 9 * 37], vec![0; 9 * 37]), "{what}");
     });
 }
 
@@ -197,10 +222,12 @@ fn notes_are_what_a_job_leaves_that_ends_there() {
     let column = |after, first| Note { after, rows: all_rows, columns: Span { first, len: 1 } };
     let row = |after, first| Note { after, rows: Span { first, len: 1 }, columns: all_columns };
     let list = [column(1, 0), row(1, 4), column(1, 33), row(2, 0), row(3, 4), column(3, 36), column(3, 0)];
-    let pulses = pulses("stochastic", "sample");
-    for route in [Route::Both, Route::DownAsUp] {
+    let (few, little) = short();
+    for (route, pulses, rate) in
+        [Route::Both, Route::DownAsUp].into_iter().flat_map(|route| [(route, pulses("stochastic", "sample"), 0.05), (route, few, little)])
+    {
         let takes = &[true, true, false, true][..];
-        let rates = &[0.05; VECTORS];
+        let rates = &[rate; VECTORS];
         for share in [0, 1, 2] {
             let pool = Pool::new(2).unwrap();
             pool.set_share(share);
@@ -209,15 +236,17 @@ fn notes_are_what_a_job_leaves_that_ends_there() {
             let mut whole = crossbar("SoftBounds", 0.3);
             let mut notes = Notes::new(&list, rows);
             update(machine, &mut whole, &pulses, &Job { rates, route, takes: Some(takes), ..input.job() }, None, &mut notes);
+            let mut moved = 0;
             for (at, note) in list.iter().enumerate() {
                 let job = Job { rates, route, takes: Some(&takes[..note.after]), ..input.part(0..note.after) };
                 let part = run("SoftBounds", 0.3, &pulses, &[job]);
                 let cells = note.rows.range().flat_map(|row| note.columns.range().map(move |column| row * columns + column));
                 let expected: Vec<_> = cells.map(|cell| (part.0[cell], part.1.n[cell])).collect();
-                assert!(expected.iter().any(|(_, n)| *n > 0));
+                moved += usize::from(expected.iter().any(|(_, n)| *n > 0));
                 let seen: Vec<_> = notes.of(at).map(|seen| (seen.v, seen.n)).collect();
                 assert_eq!(seen, expected, "{note:?}, {route:?}");
             }
+            assert!(moved > 2, "{moved}");
         }
     }
 }

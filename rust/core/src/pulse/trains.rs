@@ -30,25 +30,8 @@ pub(crate) struct Trains {
     first: usize,
     /// Where the entries of each vector begin, and the end of the last one.
     begin: Vec<usize>,
-    /// Slots of all vectors.
-    length: usize,
-}
-
-/// Lines that fire, with their words, entry by entry.
-#[derive(Debug)]
-pub(super) struct Fired {
-    lines: Vec<u32>,
-    words: Vec<u32>,
-    begin: Vec<usize>,
-}
-
-impl Fired {
-    /// Those of an entry.
-    #[inline(always)]
-    pub(super) fn of(&self, entry: usize) -> (&[u32], &[u32]) {
-        let own = self.begin[entry]..self.begin[entry + 1];
-        (&self.lines[own.clone()], &self.words[own])
-    }
+    /// Slots of each entry.
+    lengths: Vec<u32>,
 }
 
 /// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
@@ -151,10 +134,14 @@ impl Trains {
                 isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
             });
         }
-        Self::packed(words, first, begin, side.bl.iter().sum())
+        let mut lengths = Vec::with_capacity(entries);
+        for bl in side.bl {
+            lengths.extend((0..*bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
+        }
+        Self::packed(words, first, begin, lengths)
     }
 
-    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>, length: usize) -> Self {
+    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>, lengths: Vec<u32>) -> Self {
         let entries = begin[begin.len() - 1];
         let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
         let mut any = Vec::with_capacity(blocks.len() * entries.next_multiple_of(LANES));
@@ -162,7 +149,7 @@ impl Trains {
             any.extend(block.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS));
             any.resize(any.len().next_multiple_of(LANES), 0);
         }
-        Self { words, any, first, begin, length }
+        Self { words, any, first, begin, lengths }
     }
 
     /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
@@ -179,32 +166,8 @@ impl Trains {
     fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
         let lanes = self.words.as_chunks::<LANES>().0;
         let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
-        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect(), self.length)
-    }
-
-    /// The lines that fire in each entry with their words, if they are few: at most one in eight.
-    pub(super) fn fired(&self) -> Option<Fired> {
-        let fires = |word: &&u32| **word != 0;
-        let count = self.words.iter().filter(fires).count();
-        if 8 * count > self.words.len() {
-            return None;
-        }
-        let (mut lines, mut words, mut begin) = (Vec::with_capacity(count), Vec::with_capacity(count), vec![0]);
-        let blocks = self.words.len() / (self.entries() * LANES).max(1);
-        for entry in 0..self.entries() {
-            for at in 0..blocks {
-                if self.any(self.first + at).as_flattened()[entry] != 0 {
-                    let block = &self.block(self.first + at)[entry];
-                    let first = (self.first + at) * LANES;
-                    for (lane, word) in block.iter().enumerate().filter(|(_, word)| **word != 0) {
-                        lines.push((first + lane) as u32);
-                        words.push(*word);
-                    }
-                }
-            }
-            begin.push(lines.len());
-        }
-        Some(Fired { lines, words, begin })
+        let lengths = self.lengths.iter().flat_map(|slots| [*slots; 2]).collect();
+        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect(), lengths)
     }
 
     /// How often lines fire in each entry.
@@ -223,9 +186,21 @@ impl Trains {
         })
     }
 
-    /// Slots of all vectors.
-    pub(super) fn length(&self) -> usize {
-        self.length
+    /// Slots of each entry.
+    pub(super) fn lengths(&self) -> &[u32] {
+        &self.lengths
+    }
+
+    /// The blocks of lines that there are.
+    pub(super) fn blocks(&self) -> Range<usize> {
+        self.first..self.first + self.words.len() / (self.entries() * LANES).max(1)
+    }
+
+    /// The lines that fire, entry by entry.
+    pub(super) fn firing(&self, isa: Isa) -> usize {
+        let mut firing = 0;
+        isa.run(Count { words: &self.words, firing: &mut firing });
+        firing as usize
     }
 
     /// Number of words per line.
@@ -264,6 +239,18 @@ impl Kernel for Fires<'_> {
         entries.for_each(|(at, lanes)| {
             self.fires[at % size] += u64::from(lanes.iter().map(|word| (word & SLOT_BITS).count_ones()).sum::<u32>())
         });
+    }
+}
+
+struct Count<'a> {
+    words: &'a [u32],
+    firing: &'a mut u32,
+}
+
+impl Kernel for Count<'_> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        *self.firing = self.words.iter().map(|word| u32::from(*word != 0)).sum();
     }
 }
 
@@ -331,7 +318,7 @@ impl Kernel for Draw<'_> {
 
 /// The lowest `n` bits, or all of them.
 #[inline(always)]
-fn ones(n: usize) -> u32 {
+pub(super) fn ones(n: usize) -> u32 {
     if n < 32 { (1 << n) - 1 } else { u32::MAX }
 }
 

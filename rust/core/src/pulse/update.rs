@@ -2,8 +2,9 @@
 
 use super::kernel::{self, Coincidences};
 use super::notes::{Notes, Places, Seen};
+use super::short::Short;
 use super::trains::{Side, Trains};
-use super::{PulseTrain, Scale, exact};
+use super::{PulseTrain, Scale, column, exact};
 use crate::mvm::abs_max;
 use crate::pool::Machine;
 use crate::rng::{Key, Use};
@@ -111,11 +112,12 @@ pub(crate) fn update(
         Route::Up => (x.by_sign(), d.answer(1)),
         Route::DownAsUp => (x.by_sign(), d.answer(0)),
     };
-    let what = Coincidences { x: &x, d: &d, fired: None, key: job.noise };
-    match job.columns.len {
-        1 if crossbar.columns > 1 => kernel::pulse_column(crossbar, job.columns.first, what, tally),
-        _ => kernel::pulse(machine, crossbar, Coincidences { fired: x.fired().as_ref(), ..what }, job.rows.range(), tally, notes),
+    if job.columns.len == 1 && crossbar.columns > 1 {
+        return column::pulse_column(machine.isa, crossbar, job.columns.first, [&x, &d], job.noise, tally);
     }
+    let short = Short::where_better(machine.isa, &x, &d, [job.rows.len, job.columns.len]);
+    let what = Coincidences { x: &x, d: &d, short: short.as_ref(), key: job.noise };
+    kernel::pulse(machine, crossbar, what, job.rows.range(), tally, notes);
 }
 
 impl<'a> Job<'a> {
