@@ -65,7 +65,7 @@ _TABLE = _device("Tabulated", w=_NODES, q_up=[1 - w for w in _NODES], q_down=[1 
 _STEP: dict[str, Any] = {"ops": ("forward", "backward", "update"), "batch": 10, "device": SOFT, "calls": 200}
 # The pulses of one update are too few for a comparison.
 _TWO: dict[str, Any] = _STEP | {"tiki_taka": True, "sampled": 200}
-_FIRST: dict[str, Any] = {"d_out": 256, "d_in": 784, "batch": 10, "device": SOFT, "calls": 20, "target": 8}
+_FIRST: dict[str, Any] = {"d_out": 256, "d_in": 784, "batch": 10, "device": SOFT, "calls": 200, "target": 8}
 
 ROWS = {
     "L-constant": Row(title="L, constant step", device=_device("ConstantStep"), target=15),

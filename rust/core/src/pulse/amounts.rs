@@ -133,28 +133,27 @@ impl<'a> Amounts<'a> {
 /// Numbers of the two sides for the types without randomness.
 fn lines(pulses: &PulseTrain, job: &Job) -> Source {
     let scales = job.scales(pulses);
-    let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
     let implicit = pulses.pulse_type == PulseType::DeterministicImplicit;
     let res = if implicit { [pulses.x_res_implicit, pulses.d_res_implicit] } else { [pulses.res; 2] };
-    let [x, d] = job.sides(&scales, &bl, res, pulses.sto_round && !implicit);
+    let [x, d] = job.sides(&scales, res, pulses.sto_round && !implicit);
     let numbers = |side: &Side, of: fn(f64, f64) -> f64| {
-        let lines = side.lines.range();
-        let mut numbers = Vec::with_capacity(bl.len() * side.lines.len);
-        for (vector, bl) in bl.iter().enumerate() {
+        let lines = side.lines();
+        let mut numbers = Vec::with_capacity(scales.len() * lines.len());
+        for (vector, scale) in scales.iter().enumerate() {
             for first in lines.clone().step_by(LANES) {
                 let (values, own) = side.values(vector, first);
                 let p = side.probabilities(vector, first, &values, own.clone());
-                let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip[vector] { -n } else { n };
-                numbers.extend(values[own].iter().zip(p).map(|(value, p)| signed(value, of(*bl as f64, p))));
+                let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip(vector) { -n } else { n };
+                numbers.extend(values[own].iter().zip(p).map(|(value, p)| signed(value, of(scale.bl as f64, p))));
             }
         }
         numbers
     };
     if implicit {
-        Source::Lines { x: numbers(&x, |bl, p| bl * p), d: numbers(&d, |_, p| p), divisor: vec![1.0; bl.len()] }
+        Source::Lines { x: numbers(&x, |bl, p| bl * p), d: numbers(&d, |_, p| p), divisor: vec![1.0; scales.len()] }
     } else {
         let fired = |bl: f64, p: f64| (bl * p).round_ties_even();
-        let divisor = bl.iter().map(|bl| (*bl).max(1) as f64).collect();
+        let divisor = scales.iter().map(|scale| scale.bl.max(1) as f64).collect();
         Source::Lines { x: numbers(&x, fired), d: numbers(&d, fired), divisor }
     }
 }

@@ -4,7 +4,7 @@ use super::kernel::groups;
 use super::pack::{PACK, Stepper, Streams, load};
 use super::trains::{SLOT_BITS, Trains};
 use super::update::Tally;
-use crate::device::{Cells, Model, Noise, Visit};
+use crate::device::{Cells, Model, Noise, Visit, step};
 use crate::rng::{Key, word};
 use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Set, WIDTH};
 use crate::tile::crossbar::Crossbar;
@@ -16,7 +16,10 @@ pub(super) fn pulse_column(isa: Isa, crossbar: &mut Crossbar, column: usize, [x,
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
             let Go(isa, values, cells, noise, [column, columns], [x, d], key, tally) = self;
-            let stepper = Stepper::new(model, noise, cells);
+            if values.len() < 4 * columns {
+                return one_by_one(model, cells, noise, values, [column, columns], [x, d], key, tally);
+            }
+            let stepper = &mut Stepper::new(model, noise, cells);
             if noise.sigma == 0.0 {
                 isa.run(Column::<M, false> { stepper, values, columns, column, x, d, key, tally });
             } else {
@@ -28,8 +31,43 @@ pub(super) fn pulse_column(isa: Isa, crossbar: &mut Crossbar, column: usize, [x,
     device.model.visit(Go(isa, values, cells, device.noise(), [column, *columns], [x, d], key, tally));
 }
 
-struct Column<'a, M, const NOISE: bool> {
-    stepper: Stepper<'a, M>,
+/// The same, cell by cell: quicker for a few rows.
+#[allow(clippy::too_many_arguments)]
+fn one_by_one<M: Model>(
+    model: &M,
+    cells: &Cells,
+    noise: Noise,
+    values: &mut [f32],
+    [column, columns]: [usize; 2],
+    [x, d]: [&Trains; 2],
+    key: Key,
+    mut tally: Option<&mut Tally>,
+) {
+    let x = x.block(column / LANES);
+    for (row, at) in (column..values.len()).step_by(columns).enumerate() {
+        let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
+        let (mut v, mut n, mut ups) = (values[at], before, 0);
+        let (key, cell) = (key.child(row as u64), cells.cell(model, at));
+        for (x, d) in x.iter().zip(d.block(row / LANES)) {
+            let (x, d) = (x[column % LANES], d[row % LANES]);
+            let up = (((x ^ d) as i32) >> 31) as u32;
+            for _ in 0..(x & d & SLOT_BITS).count_ones() {
+                let z = if noise.sigma == 0.0 { 0.0 } else { key.normal(column as u32, n) };
+                v = step(model, &cell, noise, v, up, z);
+                n += 1;
+                ups += up & 1;
+            }
+        }
+        values[at] = v;
+        if let Some(Tally { n: all, counts }) = &mut tally {
+            all.iter_mut().for_each(|all| all[at] = n);
+            counts.iter_mut().for_each(|counts| counts[at] = counts[at].plus(ups, n - before));
+        }
+    }
+}
+
+struct Column<'a, 's, M, const NOISE: bool> {
+    stepper: &'s mut Stepper<'a, M>,
     values: &'a mut [f32],
     columns: usize,
     column: usize,
@@ -39,7 +77,7 @@ struct Column<'a, M, const NOISE: bool> {
     tally: Option<&'a mut Tally>,
 }
 
-impl<M: Model, const NOISE: bool> Kernel for Column<'_, M, NOISE> {
+impl<M: Model, const NOISE: bool> Kernel for Column<'_, '_, M, NOISE> {
     #[inline(always)]
     fn run<S: Set>(mut self) {
         let (x, column, blocks) = (self.x.block(self.column / LANES), self.column % LANES, self.d.blocks());
@@ -60,7 +98,7 @@ impl<M: Model, const NOISE: bool> Kernel for Column<'_, M, NOISE> {
     }
 }
 
-impl<M: Model, const NOISE: bool> Column<'_, M, NOISE> {
+impl<M: Model, const NOISE: bool> Column<'_, '_, M, NOISE> {
     /// Pops the pulses of the cells in some rows.
     #[inline(always)]
     fn pop<S: Set>(&mut self, rows: &[u32]) {

@@ -65,12 +65,9 @@ pub(super) struct Stepper<'a, M> {
 impl<'a, M: Model> Stepper<'a, M> {
     pub(super) fn new(model: &'a M, noise: Noise, cells: &'a Cells) -> Self {
         let (none, zero) = ([[0; WIDTH]; GROUPS], [[0.0; WIDTH]; GROUPS]);
-        let cell = Cell { w_max: zero[0], w_min: zero[0], dw_up: zero[0], dw_down: zero[0], k: zero };
-        let mut pack = Pack { v: zero, number: none, signs: none, waits: none, cell: [cell; GROUPS], counter: none };
         let uniform = cells.alike();
-        if uniform {
-            pack.cell = [load(model, cells, |values| [values[0]; WIDTH]); GROUPS];
-        }
+        let cell = load(model, cells, |_| zero[0]);
+        let pack = Pack { v: zero, number: none, signs: none, waits: none, cell: [cell; GROUPS], counter: none };
         Self { model, noise, cells, uniform, pack, work: Work::default() }
     }
 

@@ -9,7 +9,8 @@
 //!
 //! The kernel gets 31 slots per packed word and the sign of the value in bit 31.
 
-use super::update::Span;
+use super::Scale;
+use super::update::Job;
 use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use, word};
 use crate::simd::{Group, Isa, Kernel, LANES, Set, Spots, WIDTH};
@@ -34,28 +35,44 @@ pub(crate) struct Trains {
     lengths: Vec<u32>,
 }
 
-/// One side of a call: the values of its lines (`[vectors][lines]`), and per vector the number of slots, the scale and the stream.
+/// One side of a call.
+#[derive(Clone, Copy)]
 pub(crate) struct Side<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) lines: Span,
-    pub(crate) bl: &'a [usize],
-    pub(crate) amplify: Vec<f64>,
-    pub(crate) keys: Vec<Key>,
-    /// Turns every sign of a vector (a negative learning rate).
-    pub(crate) flip: Vec<bool>,
+    pub(crate) job: &'a Job<'a>,
+    /// Of each vector.
+    pub(crate) scales: &'a [Scale],
+    /// The input lines or else the error lines.
+    pub(crate) inputs: bool,
     /// Step of the probabilities, 0: none.
     pub(crate) res: f64,
-    /// The stream of their rounding, below the vector's; none: to the nearest.
-    pub(crate) rounding: Option<Use>,
+    /// Whether they are rounded up or down by chance, not to the nearest step.
+    pub(crate) sto_round: bool,
 }
 
 impl Side<'_> {
+    pub(crate) fn lines(&self) -> Range<usize> {
+        if self.inputs { self.job.columns.range() } else { self.job.rows.range() }
+    }
+
+    /// The stream of a vector.
+    #[inline(always)]
+    fn key(&self, vector: usize) -> Key {
+        let keys = &self.job.keys[vector];
+        if self.inputs { keys.x } else { keys.d }
+    }
+
+    /// Whether every sign of a vector is turned (a negative learning rate).
+    #[inline(always)]
+    pub(crate) fn flip(&self, vector: usize) -> bool {
+        !self.inputs && self.job.rates[vector] < 0.0
+    }
+
     /// The values of a vector on [`LANES`] lines from `first` on, and the lanes of the side's own lines, which may begin and end within them.
     #[inline(always)]
     pub(crate) fn values(&self, vector: usize, first: usize) -> ([f32; LANES], Range<usize>) {
-        let lines = self.lines.range();
+        let (lines, (x, d)) = (self.lines(), self.job.vector(vector));
         let (from, end) = (lines.start.max(first), lines.end.min(first + LANES));
-        let (own, lanes) = (&self.values[vector * lines.len() + (from - lines.start)..][..end - from], from - first..end - first);
+        let (own, lanes) = (&(if self.inputs { x } else { d })[from - lines.start..end - lines.start], from - first..end - first);
         if let Some(values) = own.first_chunk() {
             return (*values, lanes);
         }
@@ -67,7 +84,8 @@ impl Side<'_> {
     /// How likely each of these lines fires in a slot.
     #[inline(always)]
     pub(crate) fn probabilities(&self, vector: usize, first: usize, values: &[f32; LANES], lanes: Range<usize>) -> [f64; LANES] {
-        let amplify = self.amplify[vector];
+        let scale = &self.scales[vector];
+        let amplify = if self.inputs { scale.x } else { scale.d };
         let mut p = [0f64; LANES];
         for lane in 0..LANES {
             p[lane] = values[lane].abs() as f64 * amplify;
@@ -98,7 +116,7 @@ impl Side<'_> {
     #[inline(always)]
     fn signs(&self, vector: usize, block: usize) -> [u32; LANES] {
         let (values, _) = self.values(vector, block);
-        let flip = u32::from(self.flip[vector]);
+        let flip = u32::from(self.flip(vector));
         let mut signs = [0u32; LANES];
         for lane in 0..LANES {
             signs[lane] = (u32::from(values[lane] < 0.0) ^ flip) << 31;
@@ -109,8 +127,9 @@ impl Side<'_> {
     #[inline(never)]
     fn round(&self, vector: usize, first: usize, p: &mut [f64]) {
         for (lane, p) in p.iter_mut().enumerate() {
-            let uniform = |purpose: Use| self.keys[vector].of(purpose).uniform((first + lane) as u32, 0) as f64;
-            *p = self.res * (*p / self.res + self.rounding.map_or(0.0, |purpose| uniform(purpose) - 0.5)).round_ties_even();
+            let purpose = if self.inputs { Use::RoundX } else { Use::RoundD };
+            let uniform = || self.key(vector).of(purpose).uniform((first + lane) as u32, 0) as f64;
+            *p = self.res * (*p / self.res + if self.sto_round { uniform() - 0.5 } else { 0.0 }).round_ties_even();
         }
     }
 }
@@ -119,24 +138,23 @@ impl Trains {
     /// Draws the trains of one side.
     pub(crate) fn draw(Machine { isa, pool }: Machine, side: &Side) -> Self {
         let mut begin = vec![0];
-        begin.extend(side.bl.iter().scan(0, |end, bl| {
-            *end += bl.div_ceil(SLOTS);
+        begin.extend(side.scales.iter().scan(0, |end, scale| {
+            *end += scale.bl.div_ceil(SLOTS);
             Some(*end)
         }));
-        let entries = begin[side.bl.len()];
-        let lines = side.lines.range();
+        let (entries, lines) = (begin[side.scales.len()], side.lines());
         let first = lines.start / LANES;
         let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
         if entries > 0 {
-            let work = side.lines.len * entries * 4;
+            let work = lines.len() * entries * 4;
             let share = pool.share(words.len() / (entries * LANES), work).min((AT_ONCE / (entries * LANES)).max(1));
             pool.chunks(&mut words, share * entries * LANES, work, 0, |at, words| {
                 isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
             });
         }
         let mut lengths = Vec::with_capacity(entries);
-        for bl in side.bl {
-            lengths.extend((0..*bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
+        for &Scale { bl, .. } in side.scales {
+            lengths.extend((0..bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
         }
         Self::packed(words, first, begin, lengths)
     }
@@ -269,21 +287,21 @@ impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
         let Self { words, side, begin, first, pool } = self;
-        let size = begin[side.bl.len()] * LANES;
+        let size = begin[side.scales.len()] * LANES;
         // Slots as they are drawn, 32 to a word.
-        let drawn: usize = side.bl.iter().map(|bl| bl.div_ceil(32)).sum();
+        let drawn: usize = side.scales.iter().map(|scale| scale.bl.div_ceil(32)).sum();
         let mut fires = vec![0; words.len() / size * drawn * LANES];
         let mut undecided = Undecided::new();
         let mut place = 0;
         for block in (first..).step_by(LANES).take(words.len() / size) {
-            for (vector, &bl) in side.bl.iter().enumerate().filter(|(_, bl)| **bl > 0) {
+            for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate().filter(|(_, scale)| scale.bl > 0) {
                 let thresholds = side.thresholds(vector, block);
                 for word in 0..bl.div_ceil(32) {
                     for thresholds in thresholds.as_chunks().0 {
                         if thresholds.iter().fold(0, |any, threshold| any | threshold) != 0 {
                             let line = (block + place % LANES) as u32;
                             let first = line.wrapping_mul(STEP_I).wrapping_add((32 * word as u32).wrapping_mul(STEP_N));
-                            undecided.draw::<S>(side.keys[vector], first, ones(bl - 32 * word), thresholds, place, &mut fires);
+                            undecided.draw::<S>(side.key(vector), first, ones(bl - 32 * word), thresholds, place, &mut fires);
                         }
                         place += WIDTH;
                     }
@@ -296,7 +314,7 @@ impl Kernel for Draw<'_> {
         pool.count(Work { drawn: undecided.drawn, ..Work::default() });
         let mut fires = fires.as_chunks::<LANES>().0;
         for (at, words) in words.chunks_exact_mut(size).enumerate() {
-            for (vector, &bl) in side.bl.iter().enumerate() {
+            for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate() {
                 let (own, rest) = fires.split_at(bl.div_ceil(32));
                 fires = rest;
                 let signs = side.signs(vector, first + at * LANES);

@@ -7,7 +7,7 @@ use super::trains::{Side, Trains};
 use super::{PulseTrain, Scale, column, exact};
 use crate::mvm::abs_max;
 use crate::pool::Machine;
-use crate::rng::{Key, Use};
+use crate::rng::Key;
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -154,37 +154,13 @@ impl<'a> Job<'a> {
     }
 
     /// The two sides, the first that of the input lines, with the resolutions of their probabilities.
-    pub(crate) fn sides<'b>(&self, scales: &[Scale], bl: &'b [usize], res: [f64; 2], sto_round: bool) -> [Side<'b>; 2]
-    where
-        'a: 'b,
-    {
-        let x = Side {
-            values: self.x,
-            lines: self.columns,
-            bl,
-            amplify: scales.iter().map(|s| s.x).collect(),
-            keys: self.keys.iter().map(|k| k.x).collect(),
-            flip: vec![false; bl.len()],
-            res: res[0],
-            rounding: sto_round.then_some(Use::RoundX),
-        };
-        let d = Side {
-            values: self.d,
-            lines: self.rows,
-            bl,
-            amplify: scales.iter().map(|s| s.d).collect(),
-            keys: self.keys.iter().map(|k| k.d).collect(),
-            flip: self.rates.iter().map(|rate| *rate < 0.0).collect(),
-            res: res[1],
-            rounding: sto_round.then_some(Use::RoundD),
-        };
-        [x, d]
+    pub(crate) fn sides<'b>(&'b self, scales: &'b [Scale], [x, d]: [f64; 2], sto_round: bool) -> [Side<'b>; 2] {
+        [(true, x), (false, d)].map(|(inputs, res)| Side { job: self, scales, inputs, res, sto_round })
     }
 
     /// The trains of both sides, of vectors with these `scales`.
     pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain, scales: &[Scale]) -> (Trains, Trains) {
-        let bl: Vec<_> = scales.iter().map(|s| s.bl).collect();
-        let [x, d] = self.sides(scales, &bl, [pulses.res; 2], pulses.sto_round);
+        let [x, d] = self.sides(scales, [pulses.res; 2], pulses.sto_round);
         (Trains::draw(machine, &x), Trains::draw(machine, &d))
     }
 }
