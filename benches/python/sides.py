@@ -13,6 +13,8 @@ from courses import COURSES, Course, Layers, Network, initial
 from numpy.typing import NDArray
 from rows import EVERY, SOFT, SPREADS, Floats, Row, inputs, weights
 
+WARM = 0.05
+"""Seconds of other work before the clock starts: threads are made on first use, and processors at rest need a while."""
 _SINGLE = 8
 """So many vectors are also updated one by one, where the pulses of a cell all have one sign."""
 
@@ -195,7 +197,11 @@ class Side(ABC):
 
     def _time_course(self, course: Course) -> float:
         batches = self._batches(course)
-        learners = [self.learner(network, 0, initial(network, self._inputs)) for network in course.networks]
+        first, *learners = [
+            self.learner(network, 0, initial(network, self._inputs))
+            for network in (course.networks[0], *course.networks)
+        ]
+        _warm(lambda: first.step(*batches[0]))
         start = time.perf_counter()
         for learner in learners:
             for x, y in batches:
@@ -214,14 +220,19 @@ class Side(ABC):
             "backward": lambda: tile.backward(d),
         }
         ops = [calls[op] for op in row.ops]
-        # Threads are made on first use.
-        tile.forward(x)
+        _warm(lambda: tile.forward(x))
         tile.set(weights(row))
         start = time.perf_counter()
         for _ in range(row.calls):
             for op in ops:
                 op()
         return (time.perf_counter() - start) / row.calls
+
+
+def _warm(work: Callable[[], Any]) -> None:
+    began = time.perf_counter()
+    while time.perf_counter() - began < WARM:
+        work()
 
 
 def _slope(values: NDArray[Any], on: NDArray[np.float64]) -> float:
