@@ -105,7 +105,7 @@ def train():
     return b"".join(value.tobytes() for value in tile.state_dict().values())
 
 train()
-assert min(_core.work()) > 0, "both workers were used"
+assert min(_core.rows_by_worker()) > 0, "both workers were used"
 out, into = os.pipe()
 with warnings.catch_warnings():
     # Python warns of forks of processes with threads; that this package takes them is what is tested.
@@ -113,7 +113,7 @@ with warnings.catch_warnings():
     pid = os.fork()
 if pid == 0:
     mine = train()
-    assert og.threads() == 2 and min(_core.work()) > 0, "the child has two workers of its own"
+    assert og.threads() == 2 and min(_core.rows_by_worker()) > 0, "the child has two workers of its own"
     og.threads(1)
     og.threads(2)
     with os.fdopen(into, "wb") as pipe:

@@ -75,7 +75,7 @@ def test_one_and_two_threads_give_the_same_bits(algorithm: og.algorithms.Algorit
         out = train(tile, calls=2, batch=17)
         results.append((digest(out), digest_state(tile)))
         # the counters of a new pool start at zero: every worker had rows, and no row was left out
-        rows = _core.work()
+        rows = _core.rows_by_worker()
         assert len(rows) == n
         assert all(rows)
         assert sum(rows) >= 2 * 259

@@ -552,10 +552,10 @@ def test_T_UPD_6_same_seed_same_bits_for_any_number_of_threads(row: Row, kind: K
     for n in (1, 2):
         og.threads(n)
         _core.set_split_threshold(0)
-        before = _core.work()
+        before = _core.rows_by_worker()
         results.append(run(row.noisy, kind.pulses, seed=3))
         # all rows were worked on, by as many workers as there are (chunks count whole: at least 2 x 37)
-        done = np.subtract(_core.work(), before)
+        done = np.subtract(_core.rows_by_worker(), before)
         assert len(done) == n
         assert (done > 0).all()
         assert done.sum() >= 74

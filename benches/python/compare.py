@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from bounds import RATES, seconds
 from courses import COURSES, sized, write
 from report import Law, Result, Row, text
 from rows import ROWS
@@ -73,13 +74,22 @@ def compared(name: str, given: argparse.Namespace, threads: Sequence[int], sides
     found = laws(name, repeats, sides["ours"], sides["peer"]) if "peer" in sides else []
     same = all(law.holds for law in found)
     times = timed(name, rounds, threads, sides, long) if same else {}
-    result = Result(row=row, name=name, laws=found, times=times)
+    result = Result(row=row, name=name, laws=found, times=times, limit=limit(name, sides["ours"]))
     print(f"{name}: {result.summary()}", file=sys.stderr, flush=True)
     return result
 
 
-def machine() -> str:
-    """The processor as it calls itself, and how many of it this process may use."""
+def limit(name: str, ours: Asked) -> float | None:
+    """Seconds that a row takes at least on one thread; None on a processor whose rates nobody has measured."""
+    rates = RATES.get(processor())
+    if rates is None or (name in ROWS and ROWS[name].portable):
+        return None
+    model = ROWS[name].device["model"] if name in ROWS else "SoftBoundsReference"
+    return seconds(ours.ask("work", name), model, rates)
+
+
+def processor() -> str:
+    """As it calls itself."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
@@ -87,7 +97,7 @@ def machine() -> str:
         model = f"{facts['model name']}, family {facts['cpu family']} model {facts['model']}"
     except (OSError, KeyError):
         pass
-    return f"{model}; {cores()} cores; {platform.system()}"
+    return model
 
 
 def cores() -> int:
@@ -173,7 +183,7 @@ def main() -> None:
     command = ["python benches/python/compare.py"]
     command += [f"--{option} {value}" for option, value in _said(given)]
     facts = {
-        "machine": machine(),
+        "machine": f"{processor()}; {cores()} cores; {platform.system()}",
         "load before": f"{load:.2f}",
         "versions": "; ".join(f"{n} {v}" for side in versions.values() for n, v in side.items()),
         "python": platform.python_version(),

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from courses import Layers, Network
+from bounds import LANES, Made
+from courses import COURSES, Layers, Network, initial
 from numpy.typing import NDArray
-from rows import Floats, Row
+from rows import EVERY, Floats, Row, weights
 from sides import Learner, Side, Tile
 
 import ohmgrad as og
@@ -68,6 +69,54 @@ class Ours(Side):
 
     def learner(self, network: Network, seed: int, start: Layers) -> Learner:
         return _Learner(network, seed, start)
+
+    def work(self, name: str) -> Made:
+        """What a call of a row or a whole course is made of."""
+        self.threads(1)
+        before = _core.work()
+        products = self._course(name) if name in COURSES else self._call(name)
+        return {what: n - before[what] for what, n in _core.work().items()} | products
+
+    def _call(self, name: str) -> Made:
+        row, (x, d) = EVERY[name], self._xd(name)
+        tile = self.tile(row, 0)
+        tile.set(weights(row))
+        if "update" in row.ops:
+            tile.update(x, d)
+        products = [_forward(x, row.d_out)] if "forward" in row.ops else []
+        products += [_backward(d, row.d_in)] if "backward" in row.ops else []
+        return _sum(products)
+
+    def _course(self, name: str) -> Made:
+        course, products = COURSES[name], []
+        batches = self._batches(course)
+        for network in course.networks:
+            learner = self.learner(network, 0, initial(network, self._inputs))
+            for x, y in batches:
+                learner.step(x, y)
+            noisy = network.io == "kit"
+            for x, _ in batches:
+                v = x
+                for i, (width, height) in enumerate(pairwise(network.sizes)):
+                    v = v if i == 0 else np.ones((len(x), width), np.float32)
+                    products.append(_forward(v, height, noisy))
+                    products += [_backward(np.ones((len(x), height), np.float32), width, noisy)] if i > 0 else []
+        return _sum(products)
+
+
+def _forward(x: Floats, d_out: int, noisy: bool = True) -> Made:
+    """Lanes are vectors; columns without a voltage are left out."""
+    columns = int(np.count_nonzero(x.any(axis=0)))
+    return {"pairs": d_out * columns * -(-len(x) // LANES), "normals": len(x) * d_out * noisy}
+
+
+def _backward(d: Floats, d_in: int, noisy: bool = True) -> Made:
+    """Lanes are columns."""
+    return {"pairs": d.size * -(-d_in // LANES), "normals": len(d) * d_in * noisy}
+
+
+def _sum(products: list[Made]) -> Made:
+    return {what: sum(product[what] for product in products) for what in ("pairs", "normals")}
 
 
 class _Tile(Tile):

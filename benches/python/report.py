@@ -53,6 +53,8 @@ class Result:
     name: str
     laws: list[Law]
     times: Times
+    limit: float | None = None
+    """Seconds that ours takes at least on one thread, if they are known."""
 
     def best(self, side: str) -> int | None:
         """The number of threads with the smaller median."""
@@ -141,12 +143,14 @@ def _main(results: Sequence[Result], threads: Sequence[int], batches: int) -> li
         f"training in s. An epoch of MNIST is {batches} of its {EPOCH} mini-batches of ten, in proportion: those at "
         "its start, on a plateau of chance where pulses are few, and those of a network that learns. 1T, 2T: threads. "
         "Ratio: the better of the peer's over ours with the most threads. "
-        "[LIMITS.md](LIMITS.md): what bounds the rows.",
+        "Limit: the time of the counted instructions if nothing ever waits and all threads share them, and how much of "
+        "the time with the most threads that is; see [LIMITS.md](LIMITS.md).",
         "",
     ]
     head = ["row", "unit", *(["peer", "peer's threads"] if compared else []), *(f"ours {n}T" for n in threads)]
     head += [f"1T / {threads[-1]}T"] if len(threads) > 1 else []
     head += ["ratio", "target", "to go"] if compared else []
+    head += ["limit"] if any(result.limit for result in results) else []
     return [*lines, *markdown(head, [_cells(result, threads, compared) for result in results])]
 
 
@@ -168,4 +172,8 @@ def _cells(result: Result, threads: Sequence[int], compared: bool) -> list[str]:
         cells.append(f"{row.target:g}x" if row.target else "-")
         short = row.target / ratio if row.target and ratio else None
         cells.append("-" if short is None else "reached" if short <= 1 else f"{short:.2f}x")
+    if result.limit:
+        least = result.limit / threads[-1]
+        share = least / median(result.times["ours", threads[-1]])
+        cells.append(f"{least * row.scale:.2g} ({100 * share:.0f} %)")
     return cells

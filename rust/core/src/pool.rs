@@ -15,7 +15,7 @@ pub struct Pool {
     share: AtomicUsize,
     cut_everywhere: AtomicBool,
     rows: Vec<AtomicU64>,
-    work: [AtomicU64; 4],
+    work: [AtomicU64; 6],
 }
 
 /// What pulsed updates were made of. It depends on the work alone, not on threads, chunks or instruction sets.
@@ -23,8 +23,12 @@ pub struct Pool {
 pub struct Work {
     /// Random words that were drawn for trains.
     pub drawn: u64,
-    /// Words of a block of columns, or of a column where pulses are few, that were compared with that of a row.
+    /// Words of a block of columns that were compared with that of a row.
     pub words: u64,
+    /// Columns that were compared with a row where pulses are few, and rows with a single column.
+    pub looks: u64,
+    /// Cells that were taken and put back, each with all pulses that waited for it.
+    pub cells: u64,
     /// Lanes that were stepped, a pulse each at most.
     pub lanes: u64,
     /// Pulses.
@@ -39,7 +43,7 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Less work than this is done sooner by one thread. Work is in nanoseconds, roughly.
-pub const SPLIT_THRESHOLD: usize = 1 << 16;
+pub const SPLIT_THRESHOLD: usize = 1 << 15;
 
 impl Pool {
     /// A pool of `threads` workers, of which one is the caller's own thread.
@@ -71,13 +75,13 @@ impl Pool {
 
     /// The work of all updates by trains so far.
     pub fn work(&self) -> Work {
-        let [drawn, words, lanes, pulses] = self.work.each_ref().map(|n| n.load(Ordering::Relaxed));
-        Work { drawn, words, lanes, pulses }
+        let [drawn, words, looks, cells, lanes, pulses] = self.work.each_ref().map(|n| n.load(Ordering::Relaxed));
+        Work { drawn, words, looks, cells, lanes, pulses }
     }
 
     pub(crate) fn count(&self, work: Work) {
-        let Work { drawn, words, lanes, pulses } = work;
-        for (sum, n) in self.work.iter().zip([drawn, words, lanes, pulses]) {
+        let Work { drawn, words, looks, cells, lanes, pulses } = work;
+        for (sum, n) in self.work.iter().zip([drawn, words, looks, cells, lanes, pulses]) {
             sum.fetch_add(n, Ordering::Relaxed);
         }
     }

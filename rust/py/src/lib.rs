@@ -19,7 +19,7 @@ mod _core {
         validate_io, validate_pulses, words,
     };
     #[pymodule_export]
-    use crate::threads::{info, set_division, set_split_threshold, set_threads, threads, work};
+    use crate::threads::{info, rows_by_worker, set_division, set_split_threshold, set_threads, threads, work};
     #[pymodule_export]
     use crate::tile::{Tile, train};
 }

@@ -1,7 +1,7 @@
 //! The process's pool and instruction set: made on first use, anew in a forked child.
 
 use crate::convert::value_error;
-use ohmgrad_core::pool::{Pool, SPLIT_THRESHOLD};
+use ohmgrad_core::pool::{Pool, SPLIT_THRESHOLD, Work};
 use ohmgrad_core::rng::STREAM_VERSION;
 use ohmgrad_core::simd::Isa;
 use pyo3::prelude::*;
@@ -59,8 +59,17 @@ pub fn set_threads(py: Python<'_>, n: usize) -> PyResult<()> {
 
 /// Rows of crossbars that each worker has updated since the pool was made.
 #[pyfunction]
-pub fn work() -> PyResult<Vec<u64>> {
+pub fn rows_by_worker() -> PyResult<Vec<u64>> {
     Ok(pool()?.rows_by_worker())
+}
+
+/// What pulsed updates were made of since then.
+#[pyfunction]
+pub fn work(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let (Work { drawn, words, looks, cells, lanes, pulses }, work) = (pool()?.work(), PyDict::new(py));
+    let parts = [("drawn", drawn), ("words", words), ("looks", looks), ("cells", cells), ("lanes", lanes), ("pulses", pulses)];
+    parts.iter().try_for_each(|(name, n)| work.set_item(name, n))?;
+    Ok(work)
 }
 
 /// Calls with less work than this (in nanoseconds, roughly) stay on the caller's thread; 0: all workers take part in all others.

@@ -5,33 +5,44 @@ use super::pack::{PACK, Stepper, Streams, load};
 use super::trains::{SLOT_BITS, Trains};
 use super::update::Tally;
 use crate::device::{Cells, Model, Noise, Visit, step};
+use crate::pool::{Machine, Work};
 use crate::rng::{Key, word};
-use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Set, WIDTH};
+use crate::simd::{GROUPS, Group, Kernel, LANES, Set, WIDTH};
 use crate::tile::crossbar::Crossbar;
 
 /// Applies coincidences to a single column, the only one whose lines fire.
-pub(super) fn pulse_column(isa: Isa, crossbar: &mut Crossbar, column: usize, [x, d]: [&Trains; 2], key: Key, tally: Option<&mut Tally>) {
-    struct Go<'a>(Isa, &'a mut [f32], &'a Cells, Noise, [usize; 2], [&'a Trains; 2], Key, Option<&'a mut Tally>);
+pub(super) fn pulse_column(
+    machine: Machine,
+    crossbar: &mut Crossbar,
+    column: usize,
+    [x, d]: [&Trains; 2],
+    key: Key,
+    tally: Option<&mut Tally>,
+) {
+    struct Go<'a>(Machine<'a>, &'a mut [f32], &'a Cells, Noise, [usize; 2], [&'a Trains; 2], Key, Option<&'a mut Tally>);
     impl Visit for Go<'_> {
         type Out = ();
         fn visit<M: Model>(self, model: &M) {
-            let Go(isa, values, cells, noise, [column, columns], [x, d], key, tally) = self;
-            if values.len() < 4 * columns {
-                return one_by_one(model, cells, noise, values, [column, columns], [x, d], key, tally);
+            let Go(machine, values, cells, noise, [column, columns], [x, d], key, tally) = self;
+            let looks = (values.len() / columns) as u64;
+            if looks < 4 {
+                let pulses = one_by_one(model, cells, noise, values, [column, columns], [x, d], key, tally);
+                return machine.pool.count(Work { looks, cells: looks, lanes: pulses, pulses, ..Work::default() });
             }
             let stepper = &mut Stepper::new(model, noise, cells);
             if noise.sigma == 0.0 {
-                isa.run(Column::<M, false> { stepper, values, columns, column, x, d, key, tally });
+                machine.isa.run(Column::<M, false> { stepper, values, columns, column, x, d, key, tally });
             } else {
-                isa.run(Column::<M, true> { stepper, values, columns, column, x, d, key, tally });
+                machine.isa.run(Column::<M, true> { stepper, values, columns, column, x, d, key, tally });
             }
+            machine.pool.count(Work { looks, ..stepper.work });
         }
     }
     let Crossbar { device, columns, values, cells, .. } = crossbar;
-    device.model.visit(Go(isa, values, cells, device.noise(), [column, *columns], [x, d], key, tally));
+    device.model.visit(Go(machine, values, cells, device.noise(), [column, *columns], [x, d], key, tally));
 }
 
-/// The same, cell by cell: quicker for a few rows.
+/// The same, cell by cell, which is quicker for a few rows; gives how many pulses there were.
 #[allow(clippy::too_many_arguments)]
 fn one_by_one<M: Model>(
     model: &M,
@@ -42,8 +53,8 @@ fn one_by_one<M: Model>(
     [x, d]: [&Trains; 2],
     key: Key,
     mut tally: Option<&mut Tally>,
-) {
-    let x = x.block(column / LANES);
+) -> u64 {
+    let (x, mut pulses) = (x.block(column / LANES), 0);
     for (row, at) in (column..values.len()).step_by(columns).enumerate() {
         let before = tally.as_ref().and_then(|tally| tally.n.as_ref()).map_or(0, |n| n[at]);
         let (mut v, mut n, mut ups) = (values[at], before, 0);
@@ -59,11 +70,13 @@ fn one_by_one<M: Model>(
             }
         }
         values[at] = v;
+        pulses += u64::from(n - before);
         if let Some(Tally { n: all, counts }) = &mut tally {
             all.iter_mut().for_each(|all| all[at] = n);
             counts.iter_mut().for_each(|counts| counts[at] = counts[at].plus(ups, n - before));
         }
     }
+    pulses
 }
 
 struct Column<'a, 's, M, const NOISE: bool> {
@@ -134,6 +147,7 @@ impl<M: Model, const NOISE: bool> Column<'_, '_, M, NOISE> {
                 }
             }
         }
+        stepper.work.cells += len as u64;
         let left = stepper.pack.v.as_flattened().iter().zip(stepper.pack.number.as_flattened());
         for (cell, (v, number)) in cells.as_flattened().iter().zip(left).take(len) {
             values[*cell] = *v;

@@ -402,6 +402,7 @@ impl<M: Model> Stepper<'_, M> {
             }
         }
         let popped = self.turns::<S, NOISE, QUEUED>(row.key, at, groups);
+        self.work.cells += lanes as u64;
         for (group, spots) in spots.iter().enumerate().take(groups) {
             spots.scatter::<S, _>(&self.pack.v[group], row.values);
             if kept.after {

@@ -280,7 +280,7 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
                 let [at, fires, _] = list.parts();
                 at[..len].binary_search(&(*column as u32)).iter().for_each(|at| fires[*at] &= !slots);
             }
-            stepper.work.words += (firing.len() * WIDTH) as u64;
+            stepper.work.looks += (firing.len() * WIDTH) as u64;
             let last = word == short.places[what.x.entries()].0;
             machine.isa.run(Pop::<M, NOISE> { stepper: &mut stepper, row: &mut row, list: &mut list, last });
         }

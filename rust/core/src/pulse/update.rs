@@ -113,7 +113,7 @@ pub(crate) fn update(
         Route::DownAsUp => (x.by_sign(), d.answer(0)),
     };
     if job.columns.len == 1 && crossbar.columns > 1 {
-        return column::pulse_column(machine.isa, crossbar, job.columns.first, [&x, &d], job.noise, tally);
+        return column::pulse_column(machine, crossbar, job.columns.first, [&x, &d], job.noise, tally);
     }
     let short = Short::where_better(machine.isa, &x, &d, [job.rows.len, job.columns.len]);
     let what = Coincidences { x: &x, d: &d, short: short.as_ref(), key: job.noise };
