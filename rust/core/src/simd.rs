@@ -81,6 +81,9 @@ pub(crate) trait Kernel {
 /// What some instruction sets have instructions for that the compiler does not find.
 #[allow(unsafe_code)]
 pub trait Set {
+    /// Whether eight sums of a group, and what goes into them, fit into the registers.
+    const MANY: bool = false;
+
     /// The values of tables at `places`, of which the lowest five bits count. Nearly all of them should be among the eight places from `often` on, which lie
     /// together in the tables.
     #[inline(always)]
@@ -183,6 +186,8 @@ struct Avx512;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 impl Set for Avx512 {
+    const MANY: bool = true;
+
     #[inline(always)]
     fn look_up<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>, _often: u32) -> [Group<f32>; N] {
         // SAFETY: compiled for AVX-512.

@@ -62,8 +62,8 @@ const VECTORS: usize = 4;
 
 /// Vectors side by side in a forward product.
 const BATCH: usize = 16;
-/// Rows at a time.
-const ROWS: usize = 4;
+/// The most rows at a time.
+const ROWS: usize = 8;
 
 /// Vectors side by side, without the columns where all of them are zero: these add nothing to a sum, which is never a negative zero.
 struct Block {
@@ -104,6 +104,13 @@ struct Forward<'a> {
 impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
+        if S::MANY { self.rows::<ROWS>() } else { self.rows::<{ ROWS / 2 }>() }
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn rows<const ROWS: usize>(self) {
         for (group, out) in self.out.chunks_mut(ROWS * self.width).enumerate() {
             let first = self.first + ROWS * group;
             let count = out.len() / self.width;
@@ -112,7 +119,7 @@ impl Kernel for Forward<'_> {
                 let at = (first + k.min(count - 1)) * self.columns;
                 &self.values[at..at + self.columns]
             };
-            let rows: [_; ROWS] = [row(0), row(1), row(2), row(3)];
+            let rows: [_; ROWS] = std::array::from_fn(row);
             for (block, Block { columns, values }) in self.blocks.iter().enumerate() {
                 let mut sums = [[0f32; BATCH]; ROWS];
                 for (column, Aligned(v)) in columns.iter().zip(values) {
