@@ -25,6 +25,7 @@ __all__ = [
     "normals",
     "permutation",
     "response",
+    "rows_by_worker",
     "scale_bias",
     "scale_factors",
     "set_division",
