@@ -478,13 +478,16 @@ def test_many_light_vectors_with_every_instruction_set(isa: str, silent: bool, m
 @pytest.mark.parametrize("silent", [False, True])
 @pytest.mark.parametrize("pulses", [STOCHASTIC, {**UNMANAGED, "desired_bl": 5}, {**UNMANAGED, "desired_bl": 40}])
 @pytest.mark.parametrize("unit", ["vectors", "batches"])
-def test_many_light_vectors_cut_by_transfers(unit: str, pulses: dict[str, Any], silent: bool) -> None:
-    """Read-outs lie between vectors that share a word."""
+@pytest.mark.parametrize("shape", [(9, 40), (2, 40)], ids=str)
+def test_many_light_vectors_cut_by_transfers(
+    shape: tuple[int, int], unit: str, pulses: dict[str, Any], silent: bool
+) -> None:
+    """Read-outs lie between vectors that share a word; columns of few cells are written one by one."""
     plan = tiki_taka(3 if unit == "vectors" else 1, unit, gamma=0.4, reads=2, pulses=pulses)
-    tiles = both((9, 40), plan=plan, pulses=pulses, count_pulses=True)
+    tiles = both(shape, plan=plan, pulses=pulses, count_pulses=True)
     light(tiles, silent=silent)
     assert_same_state(tiles)
-    assert_moved(tiles, both((9, 40), plan=plan))
+    assert_moved(tiles, both(shape, plan=plan))
 
 
 @pytest.mark.parametrize("isa", _core.info()["isas"])
