@@ -79,7 +79,7 @@ ROWS = {
     "S-soft": Row(title="S, soft bounds", d=0.01, density=0.2, **_FIRST),
     "S-trained": Row(title="S, first layer of a trained network", trained=True, lr=0.05, sampled=40, **_FIRST),
     "forward": Row(title="forward 512x512 b64", ops=("forward",), device=SOFT, calls=20, target=5),
-    "backward": Row(title="backward 512x512 b64", ops=("backward",), device=SOFT, calls=20),
+    "backward": Row(title="backward 512x512 b64", ops=("backward",), device=SOFT, calls=20, target=5),
     "small-10x128": Row(title="step of a layer 10x128 b10", d_out=10, d_in=128, target=10, **_STEP),
     "small-32x64": Row(title="step of a layer 32x64 b10", d_out=32, d_in=64, target=10, **_STEP),
     "small-10x128-tiki-taka": Row(title="step of a layer 10x128 b10, Tiki-Taka", d_out=10, d_in=128, target=10, **_TWO),

@@ -156,11 +156,12 @@ impl Kernel for Backward<'_> {
         for (strip, out) in self.out.chunks_exact_mut(batch * STRIP).enumerate() {
             let first = (self.first + strip) * STRIP;
             let (mut values, mut step) = (&self.values[first..], self.columns);
-            if self.columns - first < STRIP {
-                // The last columns, filled up.
+            let width = STRIP.min(self.columns - first);
+            if width < STRIP || batch > 4 * VECTORS {
+                // The last columns, filled up; and what many vectors need, for rows may be just so far apart that they push each other out of the cache.
                 narrow.resize(self.rows * STRIP, 0.0);
                 for (all, row) in narrow.chunks_exact_mut(STRIP).zip(self.values.chunks_exact(self.columns)) {
-                    all[..self.columns - first].copy_from_slice(&row[first..]);
+                    all[..width].copy_from_slice(&row[first..first + width]);
                 }
                 (values, step) = (&narrow, STRIP);
             }
