@@ -11,7 +11,7 @@ use crate::tile::crossbar::Crossbar;
 
 const TYPES: [&str; 8] =
     ["stochastic", "mean_count", "deterministic_implicit", "pulsed", "analog_update", "random_increment", "none_with_device", "none"];
-const SHAPE: [usize; 2] = [9, 37];
+const SHAPE: [usize; 2] = [24, 37];
 const VECTORS: usize = 4;
 
 fn map(settings: &[(&str, Value)]) -> Value {
@@ -147,7 +147,7 @@ fn routes_divide_an_update() {
         }
         for one in [&up, &down] {
             assert_eq!(Some(&one.1.n), one.1.up.as_ref(), "{what}");
-            assert!(one.0.iter().filter(|v| **v > 0.0).count() > 10, "{what}");
+            assert!(one.0.iter().filter(|v| **v > 0.0).count() > 30, "{what}");
         }
         assert_eq!(both.1.up, up.1.up, "{what}");
         let sum: Vec<_> = up.1.n.iter().zip(&down.1.n).map(|(a, b)| a + b).collect();
@@ -186,7 +186,7 @@ fn vectors_that_are_not_taken_leave_no_trace() {
         let alone = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], ..taken.part(0..3) }]);
         assert_eq!((some.0, some.1.n, some.1.up), (alone.0, alone.1.n, alone.1.up), "{what}");
         let none = run("SoftBounds", 0.3, pulses, &[Job { rates: &[rate; VECTORS], takes: Some(&[false; VECTORS]), ..input.job() }]);
-        assert_eq!((none.0, none.1.n), (vec![0.0; 9 * 37], vec![0; 9 * 37]), "{what}");
+        assert_eq!((none.0, none.1.n), (vec![0.0; SHAPE[0] * SHAPE[1]], vec![0; SHAPE[0] * SHAPE[1]]), "{what}");
     });
 }
 
@@ -242,7 +242,10 @@ fn notes_are_what_a_job_leaves_that_ends_there() {
                 let part = run("SoftBounds", 0.3, &pulses, &[job]);
                 let cells = note.rows.range().flat_map(|row| note.columns.range().map(move |column| row * columns + column));
                 let expected: Vec<_> = cells.map(|cell| (part.0[cell], part.1.n[cell])).collect();
-                moved += usize::from(expected.iter().any(|(_, n)| *n > 0));
+                let any = expected.iter().any(|(_, n)| *n > 0);
+                // Of short trains, a column may have no pulse.
+                assert!(any || rate == little);
+                moved += usize::from(any);
                 let seen: Vec<_> = notes.of(at).map(|seen| (seen.v, seen.n)).collect();
                 assert_eq!(seen, expected, "{note:?}, {route:?}");
             }
