@@ -106,6 +106,22 @@ pub trait Set {
         group
     }
 
+    /// The pairs at `at`: all of their first values, and all of their second ones.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    #[inline(always)]
+    unsafe fn gather_pairs<T: Copy + Default>(pairs: &[[T; 2]], at: &Group<u32>) -> [Group<T>; 2] {
+        let mut groups = [[T::default(); WIDTH]; 2];
+        for lane in 0..WIDTH {
+            // SAFETY: said to be so.
+            let pair = unsafe { pairs.get_unchecked(at[lane] as usize) };
+            (groups[0][lane], groups[1][lane]) = (pair[0], pair[1]);
+        }
+        groups
+    }
+
     /// Puts the first `lanes` values of a group to `at`.
     ///
     /// # Safety
@@ -201,6 +217,12 @@ impl Set for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn gather_pairs<T: Copy + Default>(pairs: &[[T; 2]], at: &Group<u32>) -> [Group<T>; 2] {
+        // SAFETY: as above.
+        unsafe { gather_pairs_wide(pairs, at) }
+    }
+
+    #[inline(always)]
     unsafe fn scatter<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
         // SAFETY: as above.
         unsafe { scatter_wide(group, lanes, at, values) }
@@ -291,6 +313,15 @@ impl<'a> Spots<'a> {
         unsafe { S::gather(values, self.at) }
     }
 
+    /// The pairs there, of numbers of four bytes.
+    #[inline(always)]
+    pub(crate) fn gather_pairs<S: Set, T: Copy + Default>(&self, pairs: &[[T; 2]]) -> [Group<T>; 2] {
+        const { assert!(size_of::<T>() == 4) };
+        self.check::<S>(pairs.len());
+        // SAFETY: checked.
+        unsafe { S::gather_pairs(pairs, self.at) }
+    }
+
     /// Puts the values that count there.
     #[inline(always)]
     pub(crate) fn scatter<S: Set, T: Copy>(&self, group: &Group<T>, values: &mut [T]) {
@@ -314,6 +345,29 @@ unsafe fn gather_wide<T: Copy + Default>(values: &[T], at: &Group<u32>) -> Group
         _mm512_storeu_si512(group.as_mut_ptr().cast(), found);
     }
     group
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn gather_pairs_wide<T: Copy + Default>(pairs: &[[T; 2]], at: &Group<u32>) -> [Group<T>; 2] {
+    use std::arch::x86_64::*;
+    const HALF: usize = WIDTH / 2;
+    let mut groups = [[T::default(); WIDTH]; 2];
+    // SAFETY: places are a register long, of which each half asks for a register of pairs; what lies there is said to be within `pairs`.
+    unsafe {
+        let half = |first: usize| {
+            let at = _mm256_loadu_si256(at.as_ptr().add(first).cast());
+            _mm512_i32gather_epi64::<8>(at, pairs.as_ptr().cast())
+        };
+        let (low, high) = (half(0), half(HALF));
+        let firsts = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+        for (group, which) in groups.iter_mut().zip([firsts, _mm512_add_epi32(firsts, _mm512_set1_epi32(1))]) {
+            _mm512_storeu_si512(group.as_mut_ptr().cast(), _mm512_permutex2var_epi32(low, which, high));
+        }
+    }
+    groups
 }
 
 #[cfg(target_arch = "x86_64")]

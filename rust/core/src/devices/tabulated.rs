@@ -50,12 +50,12 @@ pub(super) struct Table {
     ends: Vec<f32>,
     /// The lines `[a, b]` of each interval, `a + b position`, down and up.
     lines: Vec<[[f64; 2]; 2]>,
-    /// The interval in which each of equally many parts of the range begins: where the search starts.
-    starts: Vec<u32>,
+    /// The interval in which each of equally many parts of the range begins, where the search starts, and the bits of its end.
+    starts: Vec<[u32; 2]>,
     /// The most intervals that end in a part.
     most: usize,
-    /// All `a` of the lines, and all `b`, as the kernel gathers them.
-    flat: [Vec<f32>; 2],
+    /// The lines as the kernel gathers them.
+    flat: Vec<[f32; 2]>,
 }
 
 impl Table {
@@ -67,14 +67,15 @@ impl Table {
             [q[i] - b * at[i], b]
         };
         let lines: Vec<_> = (0..n - 1).map(|i| [line(&q[1], i), line(&q[0], i)]).collect();
-        let flat = [0, 1].map(|part| lines.as_flattened().iter().map(|line| line[part] as f32).collect());
+        let flat = lines.as_flattened().iter().map(|line| line.map(|part| part as f32)).collect();
         let mut ends: Vec<f32> = at[1..n - 1].iter().map(|v| *v as f32).collect();
         // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
         let parts = 4 * n.next_power_of_two();
         let start = |k: usize| ends.partition_point(|end| f64::from(*end) <= k as f64 / parts as f64);
         let most = (0..parts).map(|k| start(k + 1) - start(k)).max().unwrap_or(0);
-        let starts = (0..parts).map(|k| start(k) as u32).collect();
+        let starts: Vec<_> = (0..parts).map(start).collect();
         ends.push(f32::INFINITY);
+        let starts = starts.into_iter().map(|start| [start as u32, ends[start].to_bits()]).collect();
         Self { ends, lines, starts, most, flat }
     }
 
@@ -99,18 +100,20 @@ impl Table {
             position[lane] = (v[lane] - cell.w_min[lane]) * cell.k[0][lane];
             part[lane] = whole(position[lane] * parts, parts - 1.0);
         }
-        let mut interval = Spots::new(&part, WIDTH).gather::<S, _>(&self.starts);
-        for _ in 0..self.most {
-            let ends = Spots::new(&interval, WIDTH).gather::<S, _>(&self.ends);
+        let [mut interval, ends] = Spots::new(&part, WIDTH).gather_pairs::<S, _>(&self.starts);
+        let mut ends = ends.map(f32::from_bits);
+        for further in (0..self.most).rev() {
             for lane in 0..WIDTH {
                 interval[lane] += u32::from(ends[lane] <= position[lane]);
+            }
+            if further > 0 {
+                ends = Spots::new(&interval, WIDTH).gather::<S, _>(&self.ends);
             }
         }
         for lane in 0..WIDTH {
             interval[lane] = 2 * interval[lane] + (up[lane] & 1);
         }
-        let lines = Spots::new(&interval, WIDTH);
-        let (a, b) = (lines.gather::<S, _>(&self.flat[0]), lines.gather::<S, _>(&self.flat[1]));
+        let [a, b] = Spots::new(&interval, WIDTH).gather_pairs::<S, _>(&self.flat);
         for lane in 0..WIDTH {
             q[lane] = a[lane] + b[lane] * position[lane];
         }
@@ -121,7 +124,7 @@ impl Table {
     pub(super) fn look_up<R: Real>(&self, position: R, up: u32) -> R {
         // The last interval that starts at or before the position.
         let part = (position * R::lit(self.starts.len() as f64)).f64() as usize;
-        let mut interval = self.starts[part.min(self.starts.len() - 1)] as usize;
+        let mut interval = self.starts[part.min(self.starts.len() - 1)][0] as usize;
         for _ in 0..self.most {
             interval += usize::from(R::lit(f64::from(self.ends[interval])) <= position);
         }
