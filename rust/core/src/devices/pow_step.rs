@@ -32,6 +32,8 @@ impl PowStep {
 }
 
 impl Model for PowStep {
+    const APART: bool = true;
+
     fn own(&self) -> &'static [&'static str] {
         &["gamma_up", "gamma_down"]
     }
