@@ -3,6 +3,7 @@
 use crate::error::{Error, Result, check_finite};
 use crate::math::{exp, ln, sigmoid, tanh};
 use crate::rng::{Key, Kind};
+use crate::simd::{Isa, Kernel, Set};
 
 /// An element-wise non-linearity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,21 +28,46 @@ impl Activation {
     }
 
     /// In place.
-    pub fn apply(self, x: &mut [f32]) {
-        match self {
-            Self::Sigmoid => x.iter_mut().for_each(|v| *v = sigmoid(*v)),
-            Self::Tanh => x.iter_mut().for_each(|v| *v = tanh(*v)),
-            Self::Relu => x.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 }),
-        }
+    pub fn apply(self, isa: Isa, x: &mut [f32]) {
+        isa.run(Activate { kind: self, x });
     }
 
     /// `d` times the derivative, from the output `y`, in place of `d`.
-    pub fn gradient(self, y: &[f32], d: &mut [f32]) {
-        let each = |f: fn(f32) -> f32, d: &mut [f32]| d.iter_mut().zip(y).for_each(|(d, y)| *d *= f(*y));
-        match self {
-            Self::Sigmoid => each(|y| y * (1.0 - y), d),
-            Self::Tanh => each(|y| 1.0 - y * y, d),
-            Self::Relu => each(|y| if y > 0.0 { 1.0 } else { 0.0 }, d),
+    pub fn gradient(self, isa: Isa, y: &[f32], d: &mut [f32]) {
+        isa.run(Slope { kind: self, y, d });
+    }
+}
+
+struct Activate<'a> {
+    kind: Activation,
+    x: &'a mut [f32],
+}
+
+impl Kernel for Activate<'_> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        match self.kind {
+            Activation::Sigmoid => self.x.iter_mut().for_each(|v| *v = sigmoid(*v)),
+            Activation::Tanh => self.x.iter_mut().for_each(|v| *v = tanh(*v)),
+            Activation::Relu => self.x.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { 0.0 }),
+        }
+    }
+}
+
+struct Slope<'a> {
+    kind: Activation,
+    y: &'a [f32],
+    d: &'a mut [f32],
+}
+
+impl Kernel for Slope<'_> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        let all = self.d.iter_mut().zip(self.y);
+        match self.kind {
+            Activation::Sigmoid => all.for_each(|(d, y)| *d *= y * (1.0 - y)),
+            Activation::Tanh => all.for_each(|(d, y)| *d *= 1.0 - y * y),
+            Activation::Relu => all.for_each(|(d, y)| *d *= if *y > 0.0 { 1.0 } else { 0.0 }),
         }
     }
 }

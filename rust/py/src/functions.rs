@@ -1,6 +1,7 @@
 //! Free functions: responses, checks, digital operations, raw streams.
 
 use crate::convert::{contiguous, matrix, setting, to_matrix, value_error};
+use crate::threads::isa;
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use ohmgrad_core::device::Device;
 use ohmgrad_core::devices::AnyModel;
@@ -121,7 +122,8 @@ fn same_shape(y: &PyReadonlyArray2<'_, f32>, d: &PyReadonlyArray2<'_, f32>) -> P
 #[pyfunction]
 pub fn activation<'py>(py: Python<'py>, kind: &str, x: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let kind = Activation::named(kind).map_err(value_error)?;
-    on_rows(py, "x", x, |x, _| kind.apply(x))
+    let isa = isa()?;
+    on_rows(py, "x", x, |x, _| kind.apply(isa, x))
 }
 
 /// `d` times the derivative at the output `y`.
@@ -135,7 +137,8 @@ pub fn activation_grad<'py>(
     let kind = Activation::named(kind).map_err(value_error)?;
     let (y, d) = (matrix("y", y)?, matrix("d", d)?);
     same_shape(&y, &d)?;
-    on_rows(py, "d", d.as_any(), |d, _| kind.gradient(y.as_slice().unwrap_or_default(), d))
+    let isa = isa()?;
+    on_rows(py, "d", d.as_any(), |d, _| kind.gradient(isa, y.as_slice().unwrap_or_default(), d))
 }
 
 /// `x - ln sum e^x` of each row.

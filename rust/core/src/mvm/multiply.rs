@@ -1,7 +1,7 @@
 //! The exact products with a matrix of finite weights, summed from left to right and vectorised over vectors or outputs.
 
 use crate::pool::Machine;
-use crate::simd::{Kernel, Set};
+use crate::simd::{Group, Isa, Kernel, Set, WIDTH};
 
 /// A matrix as the product sees it: `forward` sums over columns, backward over rows.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub(crate) fn multiply(Machine { isa, pool }: Machine, matrix: Matrix, v: &[f32]
     let batch = v.len() / matrix.lines().0;
     if forward {
         // Lanes are vectors; y comes as [row][vector padded].
-        let blocks: Vec<Block> = v.chunks(BATCH * columns).map(|v| Block::new(v, columns)).collect();
+        let blocks: Vec<Block> = v.chunks(BATCH * columns).map(|v| Block::new(isa, v, columns)).collect();
         let (width, work) = (blocks.len() * BATCH, rows * blocks.iter().map(|block| block.columns.len()).sum::<usize>() / 2);
         let mut out = vec![0f32; rows * width];
         let chunk = pool.share(rows, work).next_multiple_of(ROWS);
@@ -67,7 +67,7 @@ const ROWS: usize = 8;
 
 /// Vectors side by side, without the columns where all of them are zero: these add nothing to a sum, which is never a negative zero.
 struct Block {
-    columns: Vec<usize>,
+    columns: Vec<u32>,
     /// What the vectors have there.
     values: Vec<Aligned>,
 }
@@ -77,18 +77,44 @@ struct Block {
 struct Aligned([f32; BATCH]);
 
 impl Block {
-    fn new(v: &[f32], columns: usize) -> Self {
+    fn new(isa: Isa, v: &[f32], columns: usize) -> Self {
+        let mut block = Self { columns: Vec::new(), values: Vec::new() };
+        isa.run(Fill { block: &mut block, v, columns });
+        block
+    }
+}
+
+struct Fill<'a> {
+    block: &'a mut Block,
+    v: &'a [f32],
+    columns: usize,
+}
+
+impl Kernel for Fill<'_> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        let Self { block, v, columns } = self;
         // All bits but the sign.
-        let mut any = vec![0u32; columns];
+        let mut any = vec![0u32; columns.next_multiple_of(WIDTH)];
         for v in v.chunks_exact(columns) {
             any.iter_mut().zip(v).for_each(|(any, v)| *any |= v.to_bits() << 1);
         }
-        let columns: Vec<usize> = (0..columns).filter(|column| any[*column] != 0).collect();
-        let mut values = vec![Aligned([0.0; BATCH]); columns.len()];
-        for (lane, v) in v.chunks_exact(any.len()).enumerate() {
-            values.iter_mut().zip(&columns).for_each(|(values, column)| values.0[lane] = v[*column]);
+        let (mut list, mut len) = (vec![0; any.len() + WIDTH], 0);
+        for (group, any) in any.as_chunks::<WIDTH>().0.iter().enumerate() {
+            let lines: Group<u32> = std::array::from_fn(|lane| (group * WIDTH + lane) as u32);
+            if let Some(list) = list[len..].first_chunk_mut() {
+                S::keep(&lines, any, list);
+            }
+            len += S::count(any);
         }
-        Self { columns, values }
+        list.truncate(len);
+        block.values.resize(len, Aligned([0.0; BATCH]));
+        for (lane, v) in v.chunks_exact(columns).enumerate() {
+            for (values, column) in block.values.iter_mut().zip(&list) {
+                values.0[lane] = v[*column as usize];
+            }
+        }
+        block.columns = list;
     }
 }
 
@@ -124,7 +150,7 @@ impl Forward<'_> {
                 let mut sums = [[0f32; BATCH]; ROWS];
                 for (column, Aligned(v)) in columns.iter().zip(values) {
                     for (sum, row) in sums.iter_mut().zip(rows) {
-                        let w = row[*column];
+                        let w = row[*column as usize];
                         for lane in 0..BATCH {
                             sum[lane] += w * v[lane];
                         }
