@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ struct Shared {
     state: Mutex<State>,
     /// Jobs so far: changed under the lock, and looked at without.
     posted: AtomicU64,
+    /// Helpers that take part in a job at this moment.
+    busy: AtomicUsize,
     /// A job was posted, or all ends.
     news: Condvar,
     /// A helper has left a job.
@@ -84,6 +86,11 @@ impl Helpers {
             helpers.threads.push(thread.spawn(move || shared.help(at))?);
         }
         Ok(helpers)
+    }
+
+    /// Whether nobody is left who could join a job at this moment.
+    pub(crate) fn all_busy(&self) -> bool {
+        self.shared.busy.load(Ordering::Relaxed) == self.threads.len()
     }
 
     /// Runs `part(0)` here and `part(i)` on the helpers that are in time, or on all of them. It ends when all that have begun have ended; it panics if one
@@ -172,7 +179,9 @@ impl Shared {
             seen = job.number;
             let part = job.part;
             drop(state);
+            self.busy.fetch_add(1, Ordering::Relaxed);
             let end = take_part(part, at);
+            self.busy.fetch_sub(1, Ordering::Relaxed);
             let mut state = self.lock();
             if let Some(job) = state.jobs.iter_mut().find(|job| job.number == seen) {
                 job.left += 1;

@@ -43,7 +43,7 @@ pub(crate) struct Machine<'a> {
 }
 
 /// Less work than this is done sooner by one thread. Work is in nanoseconds, roughly.
-pub const SPLIT_THRESHOLD: usize = 1 << 15;
+pub const SPLIT_THRESHOLD: usize = 1 << 13;
 
 impl Pool {
     /// A pool of `threads` workers, of which one is the caller's own thread.
@@ -115,9 +115,9 @@ impl Pool {
         }
     }
 
-    /// Whether so much work is done by several threads.
+    /// Whether so much work is done by several threads: not where it is part of other work, and all helpers have parts of it.
     pub(crate) fn splits(&self, work: usize) -> bool {
-        self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed)
+        self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed) && !(inside() && self.helpers.all_busy())
     }
 
     /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.

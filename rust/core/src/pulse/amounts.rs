@@ -52,7 +52,7 @@ impl<'a> Amounts<'a> {
             PulseType::Pulsed => Source::Pulses(pulses.rounding),
             PulseType::MeanCount | PulseType::DeterministicImplicit => lines(pulses, job),
             PulseType::RandomIncrement => {
-                let (x, d) = job.trains(machine, pulses, &job.scales(pulses));
+                let [x, d] = job.trains(machine, pulses, &job.scales(pulses));
                 Source::Trains { x, d }
             }
             _ => Source::Product,

@@ -114,15 +114,21 @@ impl Kernel for Join<'_> {
     fn run<S: Set>(self) {
         let Self { words: Words { groups, words, .. }, trains, places } = self;
         for (at, block) in trains.blocks().enumerate() {
-            for (entry, &(word, slot)) in trains.block(block).iter().zip(places) {
-                let own = words[word * *groups + at * (LANES / WIDTH)..].iter_mut();
-                for (entry, [fires, signs]) in entry.as_chunks::<WIDTH>().0.iter().zip(own) {
+            for half in 0..LANES / WIDTH {
+                let (mut joined, mut own) = ([[0; WIDTH]; 2], 0);
+                for (entry, &(word, slot)) in trains.block(block).iter().map(|entry| &entry.as_chunks::<WIDTH>().0[half]).zip(places) {
+                    if word != own {
+                        words[own * *groups + at * (LANES / WIDTH) + half] = joined;
+                        (joined, own) = ([[0; WIDTH]; 2], word);
+                    }
+                    let [fires, signs] = &mut joined;
                     for lane in 0..WIDTH {
                         let slots = (entry[lane] & SLOT_BITS) << slot;
                         fires[lane] |= slots;
                         signs[lane] |= if (entry[lane] as i32) < 0 { slots } else { 0 };
                     }
                 }
+                words[own * *groups + at * (LANES / WIDTH) + half] = joined;
             }
         }
     }

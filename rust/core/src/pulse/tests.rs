@@ -128,7 +128,7 @@ fn vectors_with_short_trains_share_words() {
     let machine = Machine { isa: Isa::choose(None).unwrap(), pool: &pool };
     for (pulses, rate, shared) in [(short().0, short().1, true), (short().0, 0.05, false), (pulses("stochastic", "sample"), 0.05, false)] {
         let job = Job { rates: &[rate; VECTORS], ..input.job() };
-        let (x, d) = job.trains(machine, &pulses, &job.scales(&pulses));
+        let [x, d] = job.trains(machine, &pulses, &job.scales(&pulses));
         assert_eq!(Short::where_better(machine.isa, &x, &d, SHAPE).is_some(), shared, "{pulses:?}, {rate}");
     }
 }

@@ -135,39 +135,36 @@ impl Side<'_> {
 }
 
 impl Trains {
-    /// Draws the trains of one side.
-    pub(crate) fn draw(Machine { isa, pool }: Machine, side: &Side) -> Self {
+    /// Draws the trains of both sides of a call, whose scales are the same.
+    pub(crate) fn draw(Machine { isa, pool }: Machine, sides: &[Side; 2]) -> [Self; 2] {
         let mut begin = vec![0];
-        begin.extend(side.scales.iter().scan(0, |end, scale| {
+        begin.extend(sides[0].scales.iter().scan(0, |end, scale| {
             *end += scale.bl.div_ceil(SLOTS);
             Some(*end)
         }));
-        let (entries, lines) = (begin[side.scales.len()], side.lines());
-        let first = lines.start / LANES;
-        let mut words = vec![0u32; (lines.end.div_ceil(LANES) - first) * entries * LANES];
-        if entries > 0 {
-            let work = lines.len() * entries * 4;
-            let share = pool.share(words.len() / (entries * LANES), work).min((AT_ONCE / (entries * LANES)).max(1));
-            pool.chunks(&mut words, share * entries * LANES, work, 0, |at, words| {
-                isa.run(Draw { words, side, begin: &begin, first: (first + at * share) * LANES, pool });
-            });
-        }
+        let entries = begin[begin.len() - 1];
         let mut lengths = Vec::with_capacity(entries);
-        for &Scale { bl, .. } in side.scales {
+        for &Scale { bl, .. } in sides[0].scales {
             lengths.extend((0..bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
         }
-        Self::packed(words, first, begin, lengths)
-    }
-
-    fn packed(words: Vec<u32>, first: usize, begin: Vec<usize>, lengths: Vec<u32>) -> Self {
-        let entries = begin[begin.len() - 1];
-        let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
-        let mut any = Vec::with_capacity(blocks.len() * entries.next_multiple_of(LANES));
-        for block in blocks {
-            any.extend(block.iter().map(|lanes| lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS));
-            any.resize(any.len().next_multiple_of(LANES), 0);
+        let (size, any_size) = (entries * LANES, entries.next_multiple_of(LANES));
+        let mut both = sides.map(|side| {
+            let (first, end) = (side.lines().start / LANES, side.lines().end.div_ceil(LANES));
+            let (words, any) = (vec![0; (end - first) * size], vec![0; (end - first) * any_size]);
+            Self { words, any, first, begin: begin.clone(), lengths: lengths.clone() }
+        });
+        if entries > 0 {
+            let blocks = both.iter().map(|trains| trains.words.len() / size).sum();
+            let work = sides.iter().map(|side| side.lines().len()).sum::<usize>() * entries * 4;
+            let share = pool.share(blocks, work).min((AT_ONCE / size).max(1));
+            let mut parts = Vec::with_capacity(blocks.div_ceil(share) + 1);
+            for (side, Self { words, any, first, .. }) in sides.iter().zip(&mut both) {
+                let blocks = (*first..).step_by(share).zip(words.chunks_mut(share * size)).zip(any.chunks_mut(share * any_size));
+                parts.extend(blocks.map(|((block, words), any)| Draw { words, any, side, begin: &begin, first: block * LANES, pool }));
+            }
+            pool.run(parts.into_iter(), work, 0, |_, part| isa.run(part));
         }
-        Self { words, any, first, begin, lengths }
+        both
     }
 
     /// Every entry as two: first its lines of positive sign alone, then those of negative sign.
@@ -183,9 +180,13 @@ impl Trains {
 
     fn twice(&self, f: impl Fn(u32, u32) -> u32) -> Self {
         let lanes = self.words.as_chunks::<LANES>().0;
-        let words = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
+        let words: Vec<_> = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
+        let entries = 2 * self.entries();
+        let mut any = vec![0; self.blocks().len() * entries.next_multiple_of(LANES)];
+        let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
+        blocks.zip(any.chunks_mut(entries.next_multiple_of(LANES).max(1))).for_each(|(block, any)| fire_any(block, any));
         let lengths = self.lengths.iter().flat_map(|slots| [*slots; 2]).collect();
-        Self::packed(words, self.first, self.begin.iter().map(|entry| 2 * entry).collect(), lengths)
+        Self { words, any, first: self.first, begin: self.begin.iter().map(|entry| 2 * entry).collect(), lengths }
     }
 
     /// How often lines fire in each entry.
@@ -272,9 +273,19 @@ impl Kernel for Count<'_> {
     }
 }
 
+/// The slots in which any line of a block fires, entry by entry.
+#[inline(always)]
+fn fire_any(block: &[[u32; LANES]], any: &mut [u32]) {
+    for (any, lanes) in any.iter_mut().zip(block) {
+        *any = lanes.iter().fold(0, |any, word| any | word) & SLOT_BITS;
+    }
+}
+
 struct Draw<'a> {
     /// Those of some blocks of lines.
     words: &'a mut [u32],
+    /// The slots in which any line of these blocks fires.
+    any: &'a mut [u32],
     side: &'a Side<'a>,
     /// Where the entries of each vector begin, and the end of the last one.
     begin: &'a [usize],
@@ -286,7 +297,7 @@ struct Draw<'a> {
 impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
-        let Self { words, side, begin, first, pool } = self;
+        let Self { words, any, side, begin, first, pool } = self;
         let size = begin[side.scales.len()] * LANES;
         // Slots as they are drawn, 32 to a word.
         let drawn: usize = side.scales.iter().map(|scale| scale.bl.div_ceil(32)).sum();
@@ -313,7 +324,8 @@ impl Kernel for Draw<'_> {
         }
         pool.count(Work { drawn: undecided.drawn, ..Work::default() });
         let mut fires = fires.as_chunks::<LANES>().0;
-        for (at, words) in words.chunks_exact_mut(size).enumerate() {
+        let any_size = begin[side.scales.len()].next_multiple_of(LANES);
+        for (at, (words, any)) in words.chunks_exact_mut(size).zip(any.chunks_exact_mut(any_size)).enumerate() {
             for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate() {
                 let (own, rest) = fires.split_at(bl.div_ceil(32));
                 fires = rest;
@@ -330,6 +342,7 @@ impl Kernel for Draw<'_> {
                     }
                 }
             }
+            fire_any(words.as_chunks().0, any);
         }
     }
 }

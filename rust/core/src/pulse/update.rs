@@ -106,7 +106,7 @@ pub(crate) fn update(
     if !pulses.has_trains() {
         return exact::update(machine, crossbar, pulses, job, tally);
     }
-    let (x, d) = job.trains(machine, pulses, &job.scales(pulses));
+    let [x, d] = job.trains(machine, pulses, &job.scales(pulses));
     let (x, d) = match job.route {
         Route::Both => (x, d),
         Route::Up => (x.by_sign(), d.answer(1)),
@@ -159,9 +159,8 @@ impl<'a> Job<'a> {
     }
 
     /// The trains of both sides, of vectors with these `scales`.
-    pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain, scales: &[Scale]) -> (Trains, Trains) {
-        let [x, d] = self.sides(scales, [pulses.res; 2], pulses.sto_round);
-        (Trains::draw(machine, &x), Trains::draw(machine, &d))
+    pub(crate) fn trains(&self, machine: Machine, pulses: &PulseTrain, scales: &[Scale]) -> [Trains; 2] {
+        Trains::draw(machine, &self.sides(scales, [pulses.res; 2], pulses.sto_round))
     }
 }
 
