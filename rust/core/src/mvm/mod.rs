@@ -149,11 +149,12 @@ pub(crate) fn product(
     let matrix = Currents::new(machine, io, matrix, streams.fixed);
     let outputs = Outputs::new(machine.isa, io, lines_out, streams.fixed);
     let vector = |index: usize| &x[index * lines_in..][..lines_in];
-    let mut open: Vec<Vector> = (0..batch)
-        .map(|index| Vector { index, alpha: io.factor(vector(index), mean), r: 1.0, pass: 0 })
-        .filter(|v| v.alpha > 0.0 || io.inp_noise > 0.0)
-        .collect();
-    let mut inputs = Vec::new();
+    let (mut open, mut inputs) = (Vec::with_capacity(batch), Vec::with_capacity(x.len()));
+    open.extend(
+        (0..batch)
+            .map(|index| Vector { index, alpha: io.factor(vector(index), mean), r: 1.0, pass: 0 })
+            .filter(|v| v.alpha > 0.0 || io.inp_noise > 0.0),
+    );
     while !open.is_empty() {
         let key = |side: Key, v: &Vector| side.child(streams.first + v.index as u64).child(v.pass);
         inputs.clear();

@@ -15,6 +15,7 @@ use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use, word};
 use crate::simd::{Group, Isa, Kernel, LANES, Set, Spots, WIDTH};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Slots in a packed word.
 pub(crate) const SLOTS: usize = 31;
@@ -29,10 +30,33 @@ pub(crate) struct Trains {
     any: Vec<u32>,
     /// The first block that there is.
     first: usize,
-    /// Where the entries of each vector begin, and the end of the last one.
+    entries: Arc<Entries>,
+}
+
+/// What both sides of a call share.
+#[derive(Debug)]
+struct Entries {
+    /// Where those of each vector begin, and the end of the last one.
     begin: Vec<usize>,
-    /// Slots of each entry.
+    /// Slots of each.
     lengths: Vec<u32>,
+}
+
+impl Entries {
+    fn new(scales: &[Scale]) -> Self {
+        let mut begin = Vec::with_capacity(scales.len() + 1);
+        let mut end = 0;
+        begin.push(end);
+        for scale in scales {
+            end += scale.bl.div_ceil(SLOTS);
+            begin.push(end);
+        }
+        let mut lengths = Vec::with_capacity(end);
+        for &Scale { bl, .. } in scales {
+            lengths.extend((0..bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
+        }
+        Self { begin, lengths }
+    }
 }
 
 /// One side of a call.
@@ -137,21 +161,13 @@ impl Side<'_> {
 impl Trains {
     /// Draws the trains of both sides of a call, whose scales are the same.
     pub(crate) fn draw(Machine { isa, pool }: Machine, sides: &[Side; 2]) -> [Self; 2] {
-        let mut begin = vec![0];
-        begin.extend(sides[0].scales.iter().scan(0, |end, scale| {
-            *end += scale.bl.div_ceil(SLOTS);
-            Some(*end)
-        }));
-        let entries = begin[begin.len() - 1];
-        let mut lengths = Vec::with_capacity(entries);
-        for &Scale { bl, .. } in sides[0].scales {
-            lengths.extend((0..bl).step_by(SLOTS).map(|start| (bl - start).min(SLOTS) as u32));
-        }
+        let shared = Arc::new(Entries::new(sides[0].scales));
+        let entries = shared.lengths.len();
         let (size, any_size) = (entries * LANES, entries.next_multiple_of(LANES));
         let mut both = sides.map(|side| {
             let (first, end) = (side.lines().start / LANES, side.lines().end.div_ceil(LANES));
             let (words, any) = (vec![0; (end - first) * size], vec![0; (end - first) * any_size]);
-            Self { words, any, first, begin: begin.clone(), lengths: lengths.clone() }
+            Self { words, any, first, entries: shared.clone() }
         });
         if entries > 0 {
             let blocks = both.iter().map(|trains| trains.words.len() / size).sum();
@@ -160,7 +176,14 @@ impl Trains {
             let mut parts = Vec::with_capacity(blocks.div_ceil(share) + 1);
             for (side, Self { words, any, first, .. }) in sides.iter().zip(&mut both) {
                 let blocks = (*first..).step_by(share).zip(words.chunks_mut(share * size)).zip(any.chunks_mut(share * any_size));
-                parts.extend(blocks.map(|((block, words), any)| Draw { words, any, side, begin: &begin, first: block * LANES, pool }));
+                parts.extend(blocks.map(|((block, words), any)| Draw {
+                    words,
+                    any,
+                    side,
+                    begin: &shared.begin,
+                    first: block * LANES,
+                    pool,
+                }));
             }
             pool.run(parts.into_iter(), work, 0, |_, part| isa.run(part));
         }
@@ -185,8 +208,9 @@ impl Trains {
         let mut any = vec![0; self.blocks().len() * entries.next_multiple_of(LANES)];
         let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
         blocks.zip(any.chunks_mut(entries.next_multiple_of(LANES).max(1))).for_each(|(block, any)| fire_any(block, any));
-        let lengths = self.lengths.iter().flat_map(|slots| [*slots; 2]).collect();
-        Self { words, any, first: self.first, begin: self.begin.iter().map(|entry| 2 * entry).collect(), lengths }
+        let begin = self.entries.begin.iter().map(|entry| 2 * entry).collect();
+        let lengths = self.entries.lengths.iter().flat_map(|slots| [*slots; 2]).collect();
+        Self { words, any, first: self.first, entries: Arc::new(Entries { begin, lengths }) }
     }
 
     /// How often lines fire in each entry.
@@ -207,7 +231,7 @@ impl Trains {
 
     /// Slots of each entry.
     pub(super) fn lengths(&self) -> &[u32] {
-        &self.lengths
+        &self.entries.lengths
     }
 
     /// The blocks of lines that there are.
@@ -224,12 +248,12 @@ impl Trains {
 
     /// Number of words per line.
     pub(crate) fn entries(&self) -> usize {
-        self.begin[self.begin.len() - 1]
+        self.entries.lengths.len()
     }
 
     /// Where the entries of vector `b` begin, or end for the number of vectors.
     pub(crate) fn begin(&self, b: usize) -> usize {
-        self.begin[b]
+        self.entries.begin[b]
     }
 
     /// Per entry, the slots in which any line of the block fires; beyond the last one, none.
