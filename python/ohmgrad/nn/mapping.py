@@ -66,7 +66,7 @@ class Factors:
         self.both = a * o
         """``a * o``."""
         # What forward, backward and update passes need of them, which are many.
-        self._is_one = _is_one(self.both)
+        self._is_one, self._only_o = _is_one(self.both), _is_one(a)
         # fsum is exact until it rounds, on every machine.
         self._mean = math.fsum(a.tolist()) / a.size if self._compensates else 1.0
         scale = o if self._compensates else o / a
@@ -106,7 +106,11 @@ class Factors:
         if not self._learns and bias is None:
             return None
         o, bias = _core.digital_step(d, y, lr, self.a, self.o if self._learns else None, bias)
-        if o is not None:
+        if o is not None and self._only_o:
+            # Training runs learn their factors in every step.
+            self.o = self.both = self._scale = o
+            self._is_one = False
+        elif o is not None:
             self.take(self.a, o)
         return bias
 

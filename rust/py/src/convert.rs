@@ -1,6 +1,7 @@
 //! Arrays and settings from Python, errors to Python.
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::ndarray::Array2;
+use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use ohmgrad_core::error::Error;
 use ohmgrad_core::fields::Value;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -59,7 +60,9 @@ pub fn contiguous<'py>(field: &str, object: &Bound<'py, PyAny>, dtype: &str) -> 
 /// A new `[rows][columns]` array.
 pub fn to_matrix<'py>(py: Python<'py>, values: Vec<f32>, columns: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let rows = values.len() / columns;
-    PyArray1::from_vec(py, values).reshape([rows, columns])
+    let matrix = Array2::from_shape_vec([rows, columns], values);
+    // In one object; a vector that is given another shape is two.
+    matrix.map(|matrix| PyArray2::from_owned_array(py, matrix)).map_err(|e| PyValueError::new_err(e.to_string()))
 }
 
 /// Settings: dictionaries, lists, names, numbers and switches.
