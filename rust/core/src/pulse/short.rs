@@ -280,6 +280,9 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
                     row.note(stop, seen);
                 }
             }
+            if d == 0 {
+                continue;
+            }
             machine.isa.run(Meet { columns: firing, row: [d, turn], list: &mut list });
             for (column, slots) in &gone {
                 let len = list.len;
