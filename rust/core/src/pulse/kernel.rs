@@ -8,7 +8,7 @@
 //! Trains with few pulses go another way ([`super::short`]).
 
 use super::notes::{Notes, Places, Seen, Stop};
-use super::pack::{PACK, Stepper, load};
+use super::pack::{PACK, Stepper, Streams, load};
 use super::short::{Short, pulse_rows};
 use super::trains::{SLOT_BITS, Trains};
 use super::update::{Count, Lines, Span, Tally, on_lines};
@@ -128,6 +128,7 @@ impl<M: Model> Rows<'_, M> {
         let mut worker = Worker {
             isa: machine.isa,
             stepper: Stepper::new(model, noise, cells),
+            key: what.key,
             signs: vec![[0; LANES]; blocks],
             free: vec![[u32::MAX; LANES]; blocks],
             turns: vec![[0; LANES]; blocks],
@@ -153,7 +154,8 @@ impl<M: Model> Rows<'_, M> {
                 continue;
             }
             let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
-            let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
+            worker.key = what.key.child(line as u64);
+            let mut row = Row { first: line * columns, values, n, keeps, begun: false, counts };
             waiting.clear();
             waiting.extend((0..blocks).map(|block| (block, 0)));
             while !waiting.is_empty() {
@@ -185,6 +187,8 @@ impl<M: Model> Rows<'_, M> {
 struct Worker<'a, M> {
     isa: Isa,
     stepper: Stepper<'a, M>,
+    /// The stream of the row's noise.
+    key: Key,
     /// Signs of the waiting pulses of each cell, oldest in bit 0; set: up. Beyond them, bits may be anything.
     signs: Vec<[u32; LANES]>,
     /// Ones above the number of waiting pulses.
@@ -198,8 +202,6 @@ struct Worker<'a, M> {
 
 /// A row of cells.
 pub(super) struct Row<'a> {
-    /// The stream of its noise.
-    pub(super) key: Key,
     /// Flat index of its first cell.
     pub(super) first: usize,
     pub(super) values: &'a mut [f32],
@@ -355,7 +357,7 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
                 spots.scatter::<S, _>(&[u32::MAX; WIDTH], free);
                 pack.waits[group].iter_mut().skip(lanes - group * WIDTH).for_each(|waits| *waits = 0);
             }
-            worker.stepper.pop::<S, NOISE, true>(row, &at, &spots, lanes, kept);
+            worker.stepper.pop::<S, NOISE, true>(worker.key, row, &at, &spots, lanes, kept);
         }
         worker.listed = 0;
     }
@@ -382,10 +384,12 @@ pub(super) fn spots(at: &[Group<u32>; GROUPS], lanes: usize) -> [Spots<'_>; GROU
 }
 
 impl<M: Model> Stepper<'_, M> {
-    /// Pops the pulses of a pack of a row's cells, whose signs and waiting pulses are there.
+    /// Pops the pulses of a pack of cells, whose signs and waiting pulses are there.
+    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     pub(super) fn pop<S: Set, const NOISE: bool, const QUEUED: bool>(
         &mut self,
+        streams: impl Streams,
         row: &mut Row,
         at: &[Group<u32>; GROUPS],
         spots: &[Spots; GROUPS],
@@ -401,7 +405,7 @@ impl<M: Model> Stepper<'_, M> {
                 self.pack.cell[group] = load(self.model, self.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
             }
         }
-        let popped = self.turns::<S, NOISE, QUEUED>(row.key, at, groups);
+        let popped = self.turns::<S, NOISE, QUEUED>(streams, at, groups);
         self.work.cells += lanes as u64;
         for (group, spots) in spots.iter().enumerate().take(groups) {
             spots.scatter::<S, _>(&self.pack.v[group], row.values);

@@ -9,6 +9,7 @@ use super::pack::{PACK, Stepper};
 use super::trains::{SLOT_BITS, Trains, ones};
 use super::update::Lines as Part;
 use crate::device::Model;
+use crate::rng::Key;
 use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Set, WIDTH};
 
 /// Trains of both sides.
@@ -258,7 +259,8 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
         places.begin(line, first, values, n, what.x, seen, &mut stops);
         let mut stops = stops.iter().peekable();
         let counts = counts.as_mut().map(|counts| &mut counts[begin..begin + columns]);
-        let mut row = Row { key: what.key.child(line as u64), first: line * columns, values, n, keeps, begun: false, counts };
+        let key = what.key.child(line as u64);
+        let mut row = Row { first: line * columns, values, n, keeps, begun: false, counts };
         for (word, firing) in short.columns.words().enumerate() {
             let [d, turn] = short.d.of(word, line);
             gone.clear();
@@ -274,7 +276,7 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
                     }
                 }
                 if let Some(list) = early.as_mut().filter(|list| list.len > 0) {
-                    machine.isa.run(Pop::<M, NOISE> { stepper: &mut stepper, row: &mut row, list, last: false });
+                    machine.isa.run(Pop::<M, NOISE> { stepper: &mut stepper, key, row: &mut row, list, last: false });
                 }
                 if row.begun {
                     row.note(stop, seen);
@@ -291,7 +293,7 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
             }
             stepper.work.looks += (firing.len() * WIDTH) as u64;
             let last = word == short.places[what.x.entries()].0;
-            machine.isa.run(Pop::<M, NOISE> { stepper: &mut stepper, row: &mut row, list: &mut list, last });
+            machine.isa.run(Pop::<M, NOISE> { stepper: &mut stepper, key, row: &mut row, list: &mut list, last });
         }
         if row.begun && !keeps {
             row.n.fill(0);
@@ -303,6 +305,7 @@ pub(super) fn pulse_rows<M: Model, const NOISE: bool>(part: Rows<M>, short: &Sho
 /// The coincidences of listed cells; the last ones of the row or not.
 struct Pop<'a, 'w, 'r, M, const NOISE: bool> {
     stepper: &'a mut Stepper<'w, M>,
+    key: Key,
     row: &'a mut Row<'r>,
     list: &'a mut List,
     last: bool,
@@ -311,7 +314,7 @@ struct Pop<'a, 'w, 'r, M, const NOISE: bool> {
 impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
     #[inline(always)]
     fn run<S: Set>(self) {
-        let Self { stepper, row, list, last } = self;
+        let Self { stepper, key, row, list, last } = self;
         let kept = Kept { before: row.begun || row.keeps, after: !last || row.keeps };
         list.round();
         let len = list.len;
@@ -325,7 +328,7 @@ impl<M: Model, const NOISE: bool> Kernel for Pop<'_, '_, '_, M, NOISE> {
                 stepper.pack.waits[group].copy_from_slice(&fires[own]);
             }
             let spots = spots(&at, lanes);
-            stepper.pop::<S, NOISE, false>(row, &at, &spots, lanes, kept);
+            stepper.pop::<S, NOISE, false>(key, row, &at, &spots, lanes, kept);
         }
         row.begun |= !last && len > 0;
         list.len = 0;
