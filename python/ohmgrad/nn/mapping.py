@@ -106,11 +106,13 @@ class Factors:
         if not self._learns and bias is None:
             return None
         o, bias = _core.digital_step(d, y, lr, self.a, self.o if self._learns else None, bias)
-        if o is not None and self._only_o:
-            # Training runs learn their factors in every step.
+        if o is None:
+            return bias
+        if self._only_o:
+            # The usual case, in every step of a training run: what take() would do, without its products by 1.
             self.o = self.both = self._scale = o
             self._is_one = False
-        elif o is not None:
+        else:
             self.take(self.a, o)
         return bias
 

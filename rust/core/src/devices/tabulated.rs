@@ -68,14 +68,12 @@ impl Table {
         };
         let lines: Vec<_> = (0..n - 1).map(|i| [line(&q[1], i), line(&q[0], i)]).collect();
         let flat = lines.as_flattened().iter().map(|line| line.map(|part| part as f32)).collect();
-        let mut ends: Vec<f32> = at[1..n - 1].iter().map(|v| *v as f32).collect();
+        let ends: Vec<f32> = at[1..n - 1].iter().map(|v| *v as f32).chain([f32::INFINITY]).collect();
         // So many parts that few of them hold more than one node; a power of two, so that the part of a position is exact.
         let parts = 4 * n.next_power_of_two();
         let start = |k: usize| ends.partition_point(|end| f64::from(*end) <= k as f64 / parts as f64);
         let most = (0..parts).map(|k| start(k + 1) - start(k)).max().unwrap_or(0);
-        let starts: Vec<_> = (0..parts).map(start).collect();
-        ends.push(f32::INFINITY);
-        let starts = starts.into_iter().map(|start| [start as u32, ends[start].to_bits()]).collect();
+        let starts = (0..parts).map(start).map(|start| [start as u32, ends[start].to_bits()]).collect();
         Self { ends, lines, starts, most, flat }
     }
 

@@ -8,7 +8,7 @@
 //! Trains with few pulses go another way ([`super::short`]).
 
 use super::notes::{Notes, Places, Seen, Stop};
-use super::pack::{PACK, Stepper, Streams, load};
+use super::pack::{PACK, Stepper, load};
 use super::short::{Short, pulse_rows};
 use super::trains::{SLOT_BITS, Trains};
 use super::update::{Count, Lines, Span, Tally, on_lines};
@@ -384,12 +384,12 @@ pub(super) fn spots(at: &[Group<u32>; GROUPS], lanes: usize) -> [Spots<'_>; GROU
 }
 
 impl<M: Model> Stepper<'_, M> {
-    /// Pops the pulses of a pack of cells, whose signs and waiting pulses are there.
+    /// Pops the pulses of a pack of a row's cells, whose signs and waiting pulses are there.
     #[allow(clippy::too_many_arguments)]
     #[inline(always)]
     pub(super) fn pop<S: Set, const NOISE: bool, const QUEUED: bool>(
         &mut self,
-        streams: impl Streams,
+        key: Key,
         row: &mut Row,
         at: &[Group<u32>; GROUPS],
         spots: &[Spots; GROUPS],
@@ -405,7 +405,7 @@ impl<M: Model> Stepper<'_, M> {
                 self.pack.cell[group] = load(self.model, self.cells, |values| spots.gather::<Plain, _>(&values[row.first..]));
             }
         }
-        let popped = self.turns::<S, NOISE, QUEUED>(streams, at, groups);
+        let popped = self.turns::<S, NOISE, QUEUED>(key, at, groups);
         self.work.cells += lanes as u64;
         for (group, spots) in spots.iter().enumerate().take(groups) {
             spots.scatter::<S, _>(&self.pack.v[group], row.values);
