@@ -64,8 +64,9 @@ struct State {
 struct Job {
     number: u64,
     part: &'static Part<'static>,
-    /// Whether helpers may still join.
+    /// Whether helpers may still join, and how many of them.
     open: bool,
+    most: usize,
     joined: usize,
     left: usize,
     panic: Option<Panic>,
@@ -93,15 +94,15 @@ impl Helpers {
         self.shared.busy.load(Ordering::Relaxed) == self.threads.len()
     }
 
-    /// Runs `part(0)` here and `part(i)` on the helpers that are in time, or on all of them. It ends when all that have begun have ended; it panics if one
-    /// of them has.
+    /// Runs `part(0)` here and `part(i)` on the helpers that are in time, at most so many, or on all of them (`None`). It ends when all that have begun have
+    /// ended; it panics if one of them has.
     #[allow(unsafe_code)]
-    pub(crate) fn run(&self, part: &Part, all: bool) {
+    pub(crate) fn run(&self, part: &Part, most: Option<usize>) {
         // SAFETY: only helpers that have joined the job use it. `close` returns when nobody can join any more and all have left; nothing panics before it.
         let part = unsafe { std::mem::transmute::<&Part, &'static Part<'static>>(part) };
-        let number = self.shared.post(part);
+        let number = self.shared.post(part, most.unwrap_or(self.threads.len()));
         let own = take_part(part, 0);
-        let theirs = self.shared.close(number, if all { self.threads.len() } else { 0 });
+        let theirs = self.shared.close(number, if most.is_none() { self.threads.len() } else { 0 });
         if let Some(panic) = own.err().or(theirs) {
             resume_unwind(panic);
         }
@@ -123,10 +124,10 @@ impl Shared {
     }
 
     /// Posts a job; gives its number.
-    fn post(&self, part: &'static Part<'static>) -> u64 {
+    fn post(&self, part: &'static Part<'static>, most: usize) -> u64 {
         let mut state = self.lock();
         let number = self.posted.load(Ordering::Relaxed) + 1;
-        state.jobs.push(Job { number, part, open: true, joined: 0, left: 0, panic: None });
+        state.jobs.push(Job { number, part, open: true, most, joined: 0, left: 0, panic: None });
         self.posted.store(number, Ordering::Release);
         if state.asleep > 0 {
             self.news.notify_all();
@@ -171,7 +172,7 @@ impl Shared {
             if state.ends {
                 return;
             }
-            let Some(job) = state.jobs.iter_mut().find(|job| job.open && job.number > seen) else {
+            let Some(job) = state.jobs.iter_mut().find(|job| job.open && job.joined < job.most && job.number > seen) else {
                 seen = self.posted.load(Ordering::Relaxed);
                 continue;
             };
@@ -209,7 +210,7 @@ mod tests {
     /// Who has taken part in a job for all.
     fn all(helpers: &Helpers, count: usize) -> Vec<usize> {
         let times: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-        helpers.run(&|at| _ = times[at].fetch_add(1, Ordering::Relaxed), true);
+        helpers.run(&|at| _ = times[at].fetch_add(1, Ordering::Relaxed), None);
         times.iter().map(|times| times.load(Ordering::Relaxed)).collect()
     }
 
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn who_has_begun_is_waited_for_and_others_are_not() {
         let (helpers, inside, ended) = (Helpers::new(2).unwrap(), AtomicUsize::new(0), AtomicUsize::new(0));
-        for _ in 0..2000 {
+        for most in [2, 1].repeat(1000) {
             let before = inside.load(Ordering::SeqCst);
             helpers.run(
                 &|at| {
@@ -235,11 +236,11 @@ mod tests {
                     (0..1 + at.min(1)).for_each(|_| linger(|| false));
                     ended.fetch_add(1, Ordering::SeqCst);
                 },
-                false,
+                Some(most),
             );
             let now = inside.load(Ordering::SeqCst);
             assert_eq!(now, ended.load(Ordering::SeqCst));
-            assert!((1..=3).contains(&(now - before)));
+            assert!((1..=1 + most).contains(&(now - before)));
         }
     }
 
@@ -257,7 +258,7 @@ mod tests {
     fn a_panic_reaches_the_caller_and_leaves_the_helpers() {
         let helpers = Helpers::new(2).unwrap();
         for who in 0..3 {
-            let end = catch_unwind(AssertUnwindSafe(|| helpers.run(&|at| assert_ne!(at, who), true)));
+            let end = catch_unwind(AssertUnwindSafe(|| helpers.run(&|at| assert_ne!(at, who), None)));
             assert!(end.is_err());
             assert_eq!(all(&helpers, 3), [1; 3]);
         }

@@ -106,10 +106,14 @@ impl Pool {
         self.cut_everywhere.load(Ordering::Relaxed)
     }
 
-    /// A good number of rows per chunk: two to four chunks per worker, the more work the more, or all of them where the work stays on one thread.
+    /// A good number of rows per chunk: two to four chunks per worker, the more work the more, of 2 us at least; or all of them where the work stays on one
+    /// thread.
     pub(crate) fn share(&self, rows: usize, work: usize) -> usize {
         match self.share.load(Ordering::Relaxed) {
-            0 if self.splits(work) => rows.div_ceil((work / (8 * SPLIT_THRESHOLD)).clamp(2, 4) * self.threads).max(1),
+            0 if self.splits(work) => {
+                let chunks = (work / (8 * SPLIT_THRESHOLD)).clamp(2, 4) * self.threads;
+                rows.div_ceil(chunks.min(4 * work / SPLIT_THRESHOLD).max(1)).max(1)
+            }
             0 => rows.max(1),
             share => share,
         }
@@ -155,6 +159,6 @@ impl Pool {
                 }
             }
         };
-        self.helpers.run(&part, all);
+        self.helpers.run(&part, (!all).then_some(count - 1));
     }
 }
