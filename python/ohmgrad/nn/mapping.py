@@ -63,13 +63,15 @@ class Factors:
     def take(self, a: Floats, o: Floats) -> None:
         """Set both factors."""
         self.a, self.o = a, o
-        self.both = a * o
+        # Training runs learn `o` in every step, mostly with an `a` of 1: without the products by it.
+        only_o = _is_one(a)
+        self.both = o if only_o else a * o
         """``a * o``."""
         # What forward, backward and update passes need of them, which are many.
-        self._is_one, self._only_o = _is_one(self.both), _is_one(a)
+        self._is_one = _is_one(self.both)
         # fsum is exact until it rounds, on every machine.
         self._mean = math.fsum(a.tolist()) / a.size if self._compensates else 1.0
-        scale = o if self._compensates else o / a
+        scale = o if only_o or self._compensates else o / a
         self._scale = None if _is_one(scale) else scale
 
     def fit(self, w: Floats) -> None:
@@ -106,13 +108,7 @@ class Factors:
         if not self._learns and bias is None:
             return None
         o, bias = _core.digital_step(d, y, lr, self.a, self.o if self._learns else None, bias)
-        if o is None:
-            return bias
-        if self._only_o:
-            # The usual case, in every step of a training run: what take() would do, without its products by 1.
-            self.o = self.both = self._scale = o
-            self._is_one = False
-        else:
+        if o is not None:
             self.take(self.a, o)
         return bias
 

@@ -282,6 +282,14 @@ impl Isa {
     }
 }
 
+/// [`Set::keep`], in `list` from `at` on, where there is room for a group.
+#[inline(always)]
+pub(crate) fn keep_at<S: Set>(values: &Group<u32>, kept: &Group<u32>, list: &mut [u32], at: usize) {
+    if let Some(list) = list[at..].first_chunk_mut() {
+        S::keep(values, kept, list);
+    }
+}
+
 /// Where the values of a group lie in arrays.
 pub(crate) struct Spots<'a> {
     at: &'a Group<u32>,

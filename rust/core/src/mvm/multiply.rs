@@ -1,7 +1,7 @@
 //! The exact products with a matrix of finite weights, summed from left to right and vectorised over vectors or outputs.
 
 use crate::pool::Machine;
-use crate::simd::{Group, Isa, Kernel, Set, WIDTH};
+use crate::simd::{Group, Isa, Kernel, Set, WIDTH, keep_at};
 
 /// A matrix as the product sees it: `forward` sums over columns, backward over rows.
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +102,7 @@ impl Kernel for Fill<'_> {
         let (mut list, mut len) = (vec![0; any.len() + WIDTH], 0);
         for (group, any) in any.as_chunks::<WIDTH>().0.iter().enumerate() {
             let lines: Group<u32> = std::array::from_fn(|lane| (group * WIDTH + lane) as u32);
-            if let Some(list) = list[len..].first_chunk_mut() {
-                S::keep(&lines, any, list);
-            }
+            keep_at::<S>(&lines, any, &mut list, len);
             len += S::count(any);
         }
         list.truncate(len);

@@ -10,7 +10,7 @@ use super::trains::{SLOT_BITS, Trains, ones};
 use super::update::Lines as Part;
 use crate::device::Model;
 use crate::rng::Key;
-use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Set, WIDTH};
+use crate::simd::{GROUPS, Group, Isa, Kernel, LANES, Set, WIDTH, keep_at};
 
 /// Trains of both sides.
 #[derive(Debug)]
@@ -116,10 +116,11 @@ impl Kernel for Join<'_> {
         let Self { words: Words { groups, words, .. }, trains, places } = self;
         for (at, block) in trains.blocks().enumerate() {
             for half in 0..LANES / WIDTH {
+                let mut put = |word: usize, joined| words[word * *groups + at * (LANES / WIDTH) + half] = joined;
                 let (mut joined, mut own) = ([[0; WIDTH]; 2], 0);
                 for (entry, &(word, slot)) in trains.block(block).iter().map(|entry| &entry.as_chunks::<WIDTH>().0[half]).zip(places) {
                     if word != own {
-                        words[own * *groups + at * (LANES / WIDTH) + half] = joined;
+                        put(own, joined);
                         (joined, own) = ([[0; WIDTH]; 2], word);
                     }
                     let [fires, signs] = &mut joined;
@@ -129,7 +130,7 @@ impl Kernel for Join<'_> {
                         signs[lane] |= if (entry[lane] as i32) < 0 { slots } else { 0 };
                     }
                 }
-                words[own * *groups + at * (LANES / WIDTH) + half] = joined;
+                put(own, joined);
             }
         }
     }
@@ -202,9 +203,7 @@ impl List {
                 up[lane] = signs[lane] ^ turn;
             }
             for (values, list) in [(lines, &mut *ats), (&meets, &mut *all), (&up, &mut *turned)] {
-                if let Some(list) = list[len..].first_chunk_mut() {
-                    S::keep(values, &meets, list);
-                }
+                keep_at::<S>(values, &meets, list, len);
             }
             len += S::count(&meets);
         }

@@ -13,7 +13,7 @@ use super::Scale;
 use super::update::Job;
 use crate::pool::{Machine, Pool, Work};
 use crate::rng::{Key, STEP_I, STEP_N, Use, word};
-use crate::simd::{Group, Isa, Kernel, LANES, Set, Spots, WIDTH};
+use crate::simd::{Group, Isa, Kernel, LANES, Set, Spots, WIDTH, keep_at};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -205,9 +205,10 @@ impl Trains {
         let lanes = self.words.as_chunks::<LANES>().0;
         let words: Vec<_> = lanes.iter().flat_map(|lanes| [0, 1].map(|half| lanes.map(|word| f(half, word)))).flatten().collect();
         let entries = 2 * self.entries();
-        let mut any = vec![0; self.blocks().len() * entries.next_multiple_of(LANES)];
+        let any_size = entries.next_multiple_of(LANES);
+        let mut any = vec![0; self.blocks().len() * any_size];
         let blocks = words.as_chunks::<LANES>().0.chunks(entries.max(1));
-        blocks.zip(any.chunks_mut(entries.next_multiple_of(LANES).max(1))).for_each(|(block, any)| fire_any(block, any));
+        blocks.zip(any.chunks_mut(any_size.max(1))).for_each(|(block, any)| fire_any(block, any));
         let begin = self.entries.begin.iter().map(|entry| 2 * entry).collect();
         let lengths = self.entries.lengths.iter().flat_map(|slots| [*slots; 2]).collect();
         Self { words, any, first: self.first, entries: Arc::new(Entries { begin, lengths }) }
@@ -322,7 +323,8 @@ impl Kernel for Draw<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
         let Self { words, any, side, begin, first, pool } = self;
-        let size = begin[side.scales.len()] * LANES;
+        let entries = begin[side.scales.len()];
+        let (size, any_size) = (entries * LANES, entries.next_multiple_of(LANES));
         // Slots as they are drawn, 32 to a word.
         let drawn: usize = side.scales.iter().map(|scale| scale.bl.div_ceil(32)).sum();
         let mut fires = vec![0; words.len() / size * drawn * LANES];
@@ -348,7 +350,6 @@ impl Kernel for Draw<'_> {
         }
         pool.count(Work { drawn: undecided.drawn, ..Work::default() });
         let mut fires = fires.as_chunks::<LANES>().0;
-        let any_size = begin[side.scales.len()].next_multiple_of(LANES);
         for (at, (words, any)) in words.chunks_exact_mut(size).zip(any.chunks_exact_mut(any_size)).enumerate() {
             for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate() {
                 let (own, rest) = fires.split_at(bl.div_ceil(32));
@@ -458,9 +459,7 @@ impl Undecided {
             return;
         }
         for (values, list) in open.iter().zip(&mut self.lists) {
-            if let Some(list) = list[self.len..].first_chunk_mut() {
-                S::keep(values, &open[LEFT], list);
-            }
+            keep_at::<S>(values, &open[LEFT], list, self.len);
         }
         self.len += left;
     }
