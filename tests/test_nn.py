@@ -117,6 +117,93 @@ def test_backward_gives_the_gradient_of_the_input_and_update_trains_like_a_train
         np.testing.assert_array_equal(by_hand[path].bias, at_once[path].bias)
 
 
+class Own(Linear):
+    """The core knows nothing of this class, so that a step of its network is one call after the other."""
+
+
+def half(y, target):
+    """A loss that is none of the package's, with a gradient that is not float32."""
+    return 0.5 * float(np.square(y - target).mean()), (y - target).astype(float) / y.size
+
+
+def in_one_and_in_parts(layers, **settings):
+    """The same network twice: a step of the first is one call of the core."""
+    device = og.devices.SoftBounds(dw_min=0.01, dw_min_std=0.3)
+    settings = {"device": device, "io": og.IO.kit(), "seed": 3} | settings
+    return [Sequential(*layers(kind)).on(**settings) for kind in (Linear, Own)]
+
+
+MAPPINGS = (
+    {},
+    {"learn_out_scaling": True},
+    {"learn_out_scaling": True, "out_scaling_columnwise": True, "weight_scaling_omega": 0.3},
+    {"weight_scaling_omega": 0.3, "weight_scaling_columnwise": True, "weight_scaling_lr_compensation": True},
+    {"learn_out_scaling": True, "weight_scaling_omega": 0.3, "weight_scaling_columnwise": True},
+)
+NETWORKS = {
+    "deep": (lambda kind: (kind(6, 5), Tanh(), kind(5, 5), Sigmoid(), kind(5, 4), LogSoftmax()), NLL()),
+    "from below": (lambda kind: (ReLU(), kind(6, 5, bias=False), kind(5, 4, digital=True), Sigmoid()), MSE()),
+    "a loss of one's own": (lambda kind: (kind(6, 4),), half),
+}
+
+
+@pytest.mark.parametrize("algorithm", [og.AnalogSGD(), og.TikiTaka(), og.AGAD()], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize("mapping", MAPPINGS, ids=lambda m: "-".join(m) or "plain")
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_step_in_one_call_has_the_bits_of_its_parts(network, mapping, algorithm):
+    layers, loss = NETWORKS[network]
+    random, made = np.random.default_rng(0), in_one_and_in_parts(layers, algorithm=algorithm, **mapping)
+    for _ in range(3):
+        x = random.standard_normal((7, 6)).astype(np.float32)
+        target = random.integers(0, 4, 7) if network == "deep" else random.standard_normal((7, 4)).astype(np.float32)
+        (value, y), (other, again) = (model.train_step(x, target, loss, 0.1) for model in made)
+        assert value == other
+        np.testing.assert_array_equal(y, again)
+    one, parts = (model.state_dict() for model in made)
+    assert same(one, parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": np.ones((2, 5), np.float32)},
+        {"x": np.ones((0, 6), np.float32)},
+        {"x": np.full((2, 6), np.nan, np.float32)},
+        {"x": np.ones(6, np.float32)},
+        {"x": [["a"] * 6] * 2},
+        {"target": np.zeros((4, 2), np.float32)},
+        {"loss": lambda y, target: (0.0, y[:1])},
+        {"loss": lambda y, target: (0.0, y / np.float32(0))},
+        {"loss": lambda y, target: 1 / 0},
+        {"lr": -0.1},
+        {"lr": np.inf},
+        {"lr": "1"},
+    ],
+    ids=lambda change: "-".join(map(repr, change.items()))[:30],
+)
+def test_a_step_in_one_call_refuses_what_its_parts_refuse(change):
+    given = {"x": batch(2, 6), "target": batch(2, 4), "loss": MSE(), "lr": 0.1} | change
+    said = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for model in in_one_and_in_parts(lambda kind: (kind(6, 5), Tanh(), kind(5, 4))):
+            weights = [model[at].weight for at in (0, 2)]
+            with pytest.raises((TypeError, ValueError, ZeroDivisionError)) as refused:
+                model.train_step(*given.values())
+            said.append((refused.type, str(refused.value)))
+            for at, weight in zip((0, 2), weights, strict=True):
+                np.testing.assert_array_equal(model[at].weight, weight)
+    assert said[0] == said[1]
+
+
+def test_a_step_in_one_call_leaves_nothing_to_train_on():
+    model, _ = in_one_and_in_parts(lambda kind: (kind(6, 4),))
+    model.backward(model.forward(batch(2, 6)))
+    model.train_step(batch(2, 6), batch(2, 4), MSE(), 0.1)
+    for late in (lambda: model.backward(batch(2, 4)), lambda: model.update(0.1)):
+        with pytest.raises(RuntimeError, match="needs a forward pass"):
+            late()
+
+
 def test_the_mapping_keeps_the_meaning_of_weights_and_learning_rate():
     """algorithms with exact updates show it without noise: y = a o tile(x) + b, and every gradient as on paper."""
     layer = Linear(4, 3, algorithm=og.DigitalSGD(), weight_scaling_omega=0.25, learn_out_scaling=True)

@@ -1,6 +1,6 @@
 """The compiled core, which users meet through the modules around it; arrays are float32, C order, 2-D unless said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "set_threads",
     "threads",
     "train",
+    "train_step",
     "uniform_init",
     "validate_device",
     "validate_io",
@@ -43,6 +44,8 @@ __all__ = [
 
 _Floats = NDArray[np.float32]
 _Input = NDArray[Any]
+_Factors = tuple[_Floats, _Floats | None, float, _Floats, _Floats | None]
+_Stage = str | tuple[Tile, _Factors, _Floats | None]
 
 @final
 class Tile:
@@ -94,6 +97,13 @@ class Tile:
     def state(self) -> dict[str, NDArray[Any]]: ...
     def load_state(self, state: dict[str, NDArray[Any]]) -> None: ...
 
+def train_step(
+    stages: Sequence[_Stage],
+    x: _Input,
+    target: _Input,
+    loss: Callable[[_Floats, _Input], tuple[float, _Floats]],
+    lr: float,
+) -> tuple[float, _Floats, list[list[_Floats | None]]]: ...
 def train(jobs: Sequence[tuple[Tile, _Input, _Input, float]]) -> None: ...
 def validate_device(settings: Mapping[str, Any]) -> None: ...
 def validate_io(settings: Mapping[str, Any]) -> None: ...

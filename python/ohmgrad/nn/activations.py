@@ -30,6 +30,9 @@ class _Activation(Layer):
         """`d` times the slope at the last training input, shape ``[batch, features]``."""
         return _core.activation_grad(self._kind, kept(self._y, "backward"), d)
 
+    def _stage(self) -> str:
+        return self._kind
+
 
 class Sigmoid(_Activation):
     """``y = 1 / (1 + exp(-x))``.
@@ -86,3 +89,6 @@ class LogSoftmax(Layer):
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
         """``d_i - exp(y_i) sum_k d_k`` at the last training output, shape ``[batch, classes]``."""
         return _core.log_softmax_grad(kept(self._y, "backward"), d)
+
+    def _stage(self) -> str:
+        return "log_softmax"

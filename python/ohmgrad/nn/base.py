@@ -70,6 +70,10 @@ class Layer(ABC):
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
         """From `d`, the gradient of the loss with respect to the last training output, that for the input."""
 
+    def _stage(self) -> Any:
+        """What the core needs of this layer in a step of a whole network; `None`: only Python knows what it does."""
+        return None
+
     def config(self) -> dict[str, Any]:
         """JSON-able values from which :meth:`from_config` builds the layer; `type` is the name of its class."""
         return {"type": type(self).__name__}

@@ -40,6 +40,9 @@ class Grid:
         self._all = {f"{r}-{c}": tile for r, row in enumerate(self.tiles) for c, tile in enumerate(row)}
         self.single = len(self._all) == 1
         """Whether this is one tile."""
+        tile = self.tiles[0][0]
+        self.alone = tile if self.single and not one and tile._step is None else None
+        """The tile, if it is a single one whose inputs and updates need nothing from Python."""
 
     def take(self, x: Floats) -> list[Floats]:
         """The vectors `x`, ``[batch, d_in]``, as :meth:`forward` and :meth:`update` want them."""

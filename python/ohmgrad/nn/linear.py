@@ -262,12 +262,13 @@ class Linear(Layer):
         given, needed = getattr(d, "shape", None), kept(self._y, "backward").shape
         if given != needed:
             raise ValueError(f"d has shape {np.shape(d)}, allowed: an array of the shape of the output, {needed}")
-        self._d = d
+        # What is not real is refused by the core.
+        self._d = d.astype(np.float32, copy=False) if d.dtype.kind in "fiub" else d
 
     def backward(self, d: NDArray[np.float32]) -> NDArray[np.float32]:
         """Keep dL/dy, shape ``[batch, d_out]``, for the update, and return dL/dx, shape ``[batch, d_in]``."""
         self.receive(d)
-        return self._built.backward(self._factors.error(d))
+        return self._built.backward(self._factors.error(kept(self._d, "backward")))
 
     def update(self, lr: float) -> None:
         """Train the layer on the vectors of the last training forward and backward pass, `lr` >= 0."""
@@ -279,6 +280,17 @@ class Linear(Layer):
     def _digital_update(self, lr: float) -> None:
         self._bias = self._factors.learn(kept(self._d, "update"), kept(self._y, "update"), lr, self._bias)
         self._d = None
+
+    def _stage(self) -> Any:
+        tile = self._built.alone
+        return None if tile is None else (tile._core, self._factors.for_core, self._bias)
+
+    def _take(self, o: NDArray[np.float32] | None, bias: NDArray[np.float32] | None) -> None:
+        """What the core made of the factors and the bias in a step of the whole network, which leaves nothing else."""
+        if o is not None:
+            self._factors.take(self._factors.a, o)
+        self._bias = bias
+        self._x = self._y = self._d = None
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes: the tiles' as ``tile.*``, the bias and both factors.

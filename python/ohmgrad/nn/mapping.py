@@ -73,6 +73,8 @@ class Factors:
         self._mean = math.fsum(a.tolist()) / a.size if self._compensates else 1.0
         scale = o if only_o or self._compensates else o / a
         self._scale = None if _is_one(scale) else scale
+        self.for_core = self.both, self._scale, self._mean, a, o if self._learns else None
+        """What the core needs of them in a step of a whole network."""
 
     def fit(self, w: Floats) -> None:
         """Choose `a` so that the crossbar holds `w`, ``[lines, columns]``, in [-omega, omega]; a line of zeros keeps 1.

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._record import as_str
+from .. import _core
+from .._record import as_rate, as_str
 from ..algorithms import Algorithm
 from ..devices import Cell, Device
 from ..io import IO
@@ -21,6 +22,8 @@ from .linear import Linear, update
 from .losses import Loss
 
 _LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Linear, Sigmoid, Tanh, ReLU, LogSoftmax)}
+# Ctrl-C is seen between parts of a larger mini-batch.
+_AT_ONCE = 4096
 
 
 class Sequential:
@@ -57,6 +60,8 @@ class Sequential:
         self._lowest = next(iter(self._linear.values()), None)
         self._from_top = tuple(reversed(self._linear.values()))
         self._above = tuple(reversed(layers[layers.index(self._lowest) + 1 :])) if self._lowest is not None else ()
+        # Classes derived from them may do something else.
+        self._known = bool(self._linear) and all(type(layer) in _LAYERS.values() for layer in layers)
 
     def on(
         self,
@@ -195,8 +200,16 @@ class Sequential:
         """One mini-batch: forward, loss, backward, update; returns the mean loss and the output before the update.
 
         **Arguments:** `x` float32 ``[batch, features]``; `target` as the loss wants it; `lr` >= 0. The gradient with
-        respect to `x` is not computed.
+        respect to `x` is not computed. A backward pass afterwards needs a forward pass of its own.
+
+        With this package's own layers, each on a single tile, all of it is one call of the core, with the same bits as
+        :meth:`forward`, `loss`, :meth:`backward` and :meth:`update`.
         """
+        if (stages := self._stages()) and getattr(x, "ndim", 0) == 2 and len(x) <= _AT_ONCE:
+            value, y, learned = _core.train_step(stages, x, target, loss, as_rate("lr", lr))
+            for linear, taken in zip(self._linear.values(), learned, strict=True):
+                linear._take(*taken)
+            return value, y
         y = x
         for layer in self.layers:
             y = layer.forward(y)
@@ -207,6 +220,11 @@ class Sequential:
             self._lowest.receive(d)
         self.update(lr)
         return value, y
+
+    def _stages(self) -> list[Any] | None:
+        """The layers as the core takes them, unless Python has to do something in between."""
+        stages = [layer._stage() for layer in self.layers] if self._known else [None]
+        return None if None in stages else stages
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that training changes, as ``path.array``: what it takes to go on bit for bit."""

@@ -55,6 +55,7 @@ pub mod fields;
 mod helpers;
 pub mod math;
 pub mod mvm;
+pub mod network;
 pub mod normal;
 pub mod ops;
 pub mod plan;

@@ -195,14 +195,15 @@ pub fn mse<'py>(py: Python<'py>, y: &Bound<'py, PyAny>, target: &Bound<'py, PyAn
 }
 
 /// One factor, or one per column.
-fn check_factors(name: &str, len: usize, lines: usize) -> PyResult<()> {
+pub fn check_factors(name: &str, len: usize, lines: usize) -> PyResult<()> {
     match len {
         n if n == 1 || n == lines => Ok(()),
         n => Err(value_error(Error::value(name, format_args!("{n} values"), format_args!("1 or {lines}")))),
     }
 }
 
-fn check_bias(len: usize, lines: usize) -> PyResult<()> {
+/// One number per column.
+pub fn check_bias(len: usize, lines: usize) -> PyResult<()> {
     match len {
         n if n == lines => Ok(()),
         n => Err(value_error(Error::value("bias", format_args!("{n} values"), lines))),

@@ -5,6 +5,7 @@
 
 mod convert;
 mod functions;
+mod network;
 mod threads;
 mod tile;
 
@@ -18,6 +19,8 @@ mod _core {
         log_softmax_grad, models, mse, nll, normals, permutation, response, scale_bias, scale_factors, uniform_init, validate_device,
         validate_io, validate_pulses, words,
     };
+    #[pymodule_export]
+    use crate::network::train_step;
     #[pymodule_export]
     use crate::threads::{info, rows_by_worker, set_division, set_split_threshold, set_threads, threads, work};
     #[pymodule_export]

@@ -39,11 +39,18 @@ impl Tile {
 
     /// The rows of an array with `lines` columns.
     fn vectors<'a>(field: &str, array: &'a PyReadonlyArray2<'_, f32>, lines: usize) -> PyResult<&'a [f32]> {
-        if array.shape()[1] != lines || array.shape()[0] == 0 {
-            let [rows, columns] = [array.shape()[0], array.shape()[1]];
-            return Err(PyValueError::new_err(format!("{field} has shape ({rows}, {columns}), allowed: (1 or more, {lines})")));
-        }
+        check_shape(field, [array.shape()[0], array.shape()[1]], lines)?;
         Ok(array.as_slice()?)
+    }
+
+    /// Output lines.
+    pub fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    /// Input lines.
+    pub fn d_in(&self) -> usize {
+        self.d_in
     }
 
     /// A matrix of the tile's own shape.
@@ -56,6 +63,27 @@ impl Tile {
         }
         Ok(array)
     }
+}
+
+/// Refuses anything but one or more rows of `lines` columns.
+pub fn check_shape(field: &str, [rows, columns]: [usize; 2], lines: usize) -> PyResult<()> {
+    if columns != lines || rows == 0 {
+        return Err(PyValueError::new_err(format!("{field} has shape ({rows}, {columns}), allowed: (1 or more, {lines})")));
+    }
+    Ok(())
+}
+
+/// Locks different tiles, in one order for all who lock several.
+pub fn lock_all<'a>(tiles: &[&'a Tile]) -> PyResult<Vec<MutexGuard<'a, tile::Tile>>> {
+    let mut order: Vec<_> = (0..tiles.len()).collect();
+    let place = |at: &usize| std::ptr::from_ref(tiles[*at]);
+    order.sort_by_key(place);
+    if order.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
+        return Err(PyValueError::new_err("jobs has a tile twice, allowed: different tiles"));
+    }
+    let mut locked: Vec<_> = order.into_iter().map(|at| Ok((at, tiles[at].lock()?))).collect::<PyResult<_>>()?;
+    locked.sort_by_key(|(at, _)| *at);
+    Ok(locked.into_iter().map(|(_, tile)| tile).collect())
 }
 
 /// A tile, its inputs, its errors, its learning rate.
@@ -75,18 +103,10 @@ pub fn train(py: Python<'_>, jobs: Vec<Job<'_>>) -> PyResult<()> {
         jobs.iter().try_for_each(|(tile, x, d, lr)| tile.get().check_update(py, x, d, *lr))?;
         return jobs.iter().try_for_each(|(tile, x, d, lr)| tile.get().update(py, x, d, *lr).and_then(|()| tile.get().end_batch(py)));
     }
-    // One order for all who lock several tiles.
-    let mut order: Vec<_> = (0..parts.len()).collect();
-    let place = |at: &usize| std::ptr::from_ref(parts[*at].0);
-    order.sort_by_key(place);
-    if order.windows(2).any(|pair| place(&pair[0]) == place(&pair[1])) {
-        return Err(PyValueError::new_err("jobs has a tile twice, allowed: different tiles"));
-    }
     let pool = pool()?;
     py.detach(|| {
-        let mut tiles: Vec<_> = order.into_iter().map(|at| Ok((at, parts[at].0.lock()?))).collect::<PyResult<_>>()?;
-        tiles.sort_by_key(|(at, _)| *at);
-        let batches = tiles.iter_mut().zip(&parts).map(|((_, tile), (_, x, d, lr))| Batch { tile, x, d, lr: *lr });
+        let mut tiles = lock_all(&parts.iter().map(|(tile, ..)| *tile).collect::<Vec<_>>())?;
+        let batches = tiles.iter_mut().zip(&parts).map(|(tile, (_, x, d, lr))| Batch { tile, x, d, lr: *lr });
         tile::train(&pool, batches.collect()).map_err(value_error)
     })
 }
