@@ -135,6 +135,14 @@ pub trait Set {
         }
     }
 
+    /// A list of at most [`WIDTH`] values in a group; the others are zero.
+    #[inline(always)]
+    fn load(values: &[f32]) -> Group<f32> {
+        let mut group = [0.0; WIDTH];
+        group[..values.len()].copy_from_slice(values);
+        group
+    }
+
     /// In how many lanes `kept` is not zero.
     #[inline(always)]
     fn count(kept: &Group<u32>) -> usize {
@@ -226,6 +234,12 @@ impl Set for Avx512 {
     unsafe fn scatter<T: Copy>(group: &Group<T>, lanes: usize, at: &Group<u32>, values: &mut [T]) {
         // SAFETY: as above.
         unsafe { scatter_wide(group, lanes, at, values) }
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32]) -> Group<f32> {
+        // SAFETY: as above.
+        unsafe { load_wide(values) }
     }
 
     #[inline(always)]
@@ -436,6 +450,19 @@ fn look_up_eight<const N: usize>(tables: &[[f32; TABLE]; N], places: &Group<u32>
         }
     }
     Some(found)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_wide(values: &[f32]) -> Group<f32> {
+    use std::arch::x86_64::*;
+    assert!(values.len() <= WIDTH);
+    let (mut group, lanes) = ([0.0; WIDTH], ((1u32 << values.len()) - 1) as u16);
+    // SAFETY: only the lanes that there are values for are read, and a group is a register long.
+    unsafe { _mm512_storeu_ps(group.as_mut_ptr(), _mm512_maskz_loadu_ps(lanes, values.as_ptr())) };
+    group
 }
 
 #[cfg(target_arch = "x86_64")]

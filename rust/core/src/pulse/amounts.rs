@@ -15,7 +15,7 @@ use super::update::{Job, Route};
 use super::{MAX_BL, PulseTrain, PulseType, Rounding};
 use crate::pool::Machine;
 use crate::rng::Use;
-use crate::simd::{LANES, finite};
+use crate::simd::{LANES, Plain, finite};
 use crate::tile::crossbar::Crossbar;
 use std::ops::Range;
 
@@ -141,7 +141,7 @@ fn lines(pulses: &PulseTrain, job: &Job) -> Source {
         let mut numbers = Vec::with_capacity(scales.len() * lines.len());
         for (vector, scale) in scales.iter().enumerate() {
             for first in lines.clone().step_by(LANES) {
-                let (values, own) = side.values(vector, first);
+                let (values, own) = side.values::<Plain>(vector, first);
                 let p = side.probabilities(vector, first, &values, own.clone());
                 let signed = |value: &f32, n: f64| if (*value < 0.0) != side.flip(vector) { -n } else { n };
                 numbers.extend(values[own].iter().zip(p).map(|(value, p)| signed(value, of(scale.bl as f64, p))));

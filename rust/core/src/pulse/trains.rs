@@ -93,7 +93,7 @@ impl Side<'_> {
 
     /// The values of a vector on [`LANES`] lines from `first` on, and the lanes of the side's own lines, which may begin and end within them.
     #[inline(always)]
-    pub(crate) fn values(&self, vector: usize, first: usize) -> ([f32; LANES], Range<usize>) {
+    pub(crate) fn values<S: Set>(&self, vector: usize, first: usize) -> ([f32; LANES], Range<usize>) {
         let (lines, (x, d)) = (self.lines(), self.job.vector(vector));
         let (from, end) = (lines.start.max(first), lines.end.min(first + LANES));
         let (own, lanes) = (&(if self.inputs { x } else { d })[from - lines.start..end - lines.start], from - first..end - first);
@@ -101,7 +101,13 @@ impl Side<'_> {
             return (*values, lanes);
         }
         let mut values = [0.0; LANES];
-        values[lanes.clone()].copy_from_slice(own);
+        if lanes.start == 0 {
+            let (low, high) = own.split_at(own.len().min(WIDTH));
+            let halves = values.as_chunks_mut().0;
+            (halves[0], halves[1]) = (S::load(low), S::load(high));
+        } else {
+            values[lanes.clone()].copy_from_slice(own);
+        }
         (values, lanes)
     }
 
@@ -125,8 +131,8 @@ impl Side<'_> {
 
     /// What the random numbers of the lines of a block are compared with.
     #[inline(always)]
-    fn thresholds(&self, vector: usize, block: usize) -> [u32; LANES] {
-        let (values, lanes) = self.values(vector, block);
+    fn thresholds<S: Set>(&self, vector: usize, block: usize) -> [u32; LANES] {
+        let (values, lanes) = self.values::<S>(vector, block);
         let p = self.probabilities(vector, block, &values, lanes);
         let mut thresholds = [0u32; LANES];
         for lane in 0..LANES {
@@ -138,8 +144,8 @@ impl Side<'_> {
 
     /// The signs of the lines of a block, in the highest bit.
     #[inline(always)]
-    fn signs(&self, vector: usize, block: usize) -> [u32; LANES] {
-        let (values, _) = self.values(vector, block);
+    fn signs<S: Set>(&self, vector: usize, block: usize) -> [u32; LANES] {
+        let (values, _) = self.values::<S>(vector, block);
         let flip = u32::from(self.flip(vector));
         let mut signs = [0u32; LANES];
         for lane in 0..LANES {
@@ -332,7 +338,7 @@ impl Kernel for Draw<'_> {
         let mut place = 0;
         for block in (first..).step_by(LANES).take(words.len() / size) {
             for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate().filter(|(_, scale)| scale.bl > 0) {
-                let thresholds = side.thresholds(vector, block);
+                let thresholds = side.thresholds::<S>(vector, block);
                 for word in 0..bl.div_ceil(32) {
                     for thresholds in thresholds.as_chunks().0 {
                         if thresholds.iter().fold(0, |any, threshold| any | threshold) != 0 {
@@ -354,7 +360,7 @@ impl Kernel for Draw<'_> {
             for (vector, &Scale { bl, .. }) in side.scales.iter().enumerate() {
                 let (own, rest) = fires.split_at(bl.div_ceil(32));
                 fires = rest;
-                let signs = side.signs(vector, first + at * LANES);
+                let signs = side.signs::<S>(vector, first + at * LANES);
                 let words = &mut words.as_chunks_mut::<LANES>().0[begin[vector]..begin[vector + 1]];
                 for (part, out) in words.iter_mut().enumerate() {
                     let (at, shift, mask) = (part * SLOTS / 32, part * SLOTS % 32, ones(bl - part * SLOTS) & SLOT_BITS);
