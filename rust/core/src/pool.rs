@@ -45,6 +45,9 @@ pub(crate) struct Machine<'a> {
 /// Less work than this is done sooner by one thread. Work is in nanoseconds, roughly.
 pub const SPLIT_THRESHOLD: usize = 1 << 13;
 
+/// So much work is worth offering to helpers that are still busy.
+const LONG: usize = 8 * SPLIT_THRESHOLD;
+
 impl Pool {
     /// A pool of `threads` workers, of which one is the caller's own thread.
     pub fn new(threads: usize) -> Result<Self> {
@@ -119,9 +122,9 @@ impl Pool {
         }
     }
 
-    /// Whether so much work is done by several threads: not where it is part of other work, and all helpers have parts of it.
+    /// Whether so much work is done by several threads: not where it is part of other work, short, and all helpers have parts of it.
     pub(crate) fn splits(&self, work: usize) -> bool {
-        self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed) && !(inside() && self.helpers.all_busy())
+        self.threads > 1 && work >= self.split_threshold.load(Ordering::Relaxed) && !(inside() && work < LONG && self.helpers.all_busy())
     }
 
     /// Runs `f(index, chunk)` on every chunk of `data`; `rows` is what a chunk counts for.
