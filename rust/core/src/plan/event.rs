@@ -145,8 +145,17 @@ impl Executor<'_> {
         let Occasion { transfer, index, number, rho, turns, .. } = occasion;
         let cells = scratch.line.len();
         let rate = step.rate.at(self.lr, rho);
-        let whole =
-            matches!(step.target, Place::Array(target) if self.arrays[target].takes_all()) && step.pulses.given() && turns.len() > 1;
+        let several = turns.len() > 1;
+        let whole = matches!(step.target, Place::Array(target) if self.arrays[target].takes_all()) && step.pulses.given() && several;
+        let keys = |run: Key, turn: &Turn| {
+            let tags = [index as u64, at as u64, number, turn.line as u64];
+            let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
+            Keys { x: key(Use::WriteX), d: key(Use::WriteD) }
+        };
+        // Counters from a state may be anything.
+        let ordinal = |place: usize| number.wrapping_mul(turns.len() as u64).wrapping_add(place as u64);
+        // A job for each line takes longer than its pulses where it has few cells.
+        let at_once = step.pulses.has_trains() && several && cells < 4;
         for (place, (turn, u)) in turns.iter().zip(scratch.sums.chunks_exact_mut(cells)).enumerate() {
             let lines = Lines::of(transfer.axis, turn.line);
             let mut any = self.amount(step, &lines, u, &mut scratch.line);
@@ -165,20 +174,30 @@ impl Executor<'_> {
                 Place::Array(target) => {
                     // On columns `x` is 1 on that line and `d = -u`; on rows `d` is 1 and `x = -u`.
                     u.iter_mut().for_each(|u| *u = -*u);
-                    let run = self.arrays[target].run;
-                    let tags = [index as u64, at as u64, number, turn.line as u64];
-                    let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
-                    let (keys, rates) = ([Keys { x: key(Use::WriteX), d: key(Use::WriteD) }], [rate]);
+                    if at_once {
+                        continue;
+                    }
+                    let (keys, rates) = ([keys(self.arrays[target].run, turn)], [rate]);
                     let (x, d): (&[f32], &[f32]) = if transfer.axis == Axis::Columns { (&[1.0], u) } else { (u, &[1.0]) };
                     let job = self.job(x, d, self.spans(transfer.axis, turn.line, 1), &rates, &keys);
-                    // Counters from a state may be anything.
-                    let ordinal = number.wrapping_mul(turns.len() as u64).wrapping_add(place as u64);
-                    self.pulse(target, &step.pulses, job, &[ordinal], Use::WriteX, &[], tallies);
+                    self.pulse(target, &step.pulses, job, &[ordinal(place)], Use::WriteX, &[], tallies);
                 }
             }
         }
-        if let (true, Place::Array(target)) = (whole, step.target) {
-            self.write_whole(target, step, occasion, rate, &scratch.sums, cells, tallies);
+        match step.target {
+            Place::Array(target) if whole => self.write_whole(target, step, occasion, rate, &scratch.sums, cells, tallies),
+            Place::Array(target) if at_once => {
+                let all = if transfer.axis == Axis::Columns { self.columns } else { self.rows };
+                let mut ones = vec![0.0; turns.len() * all];
+                turns.iter().zip(ones.chunks_exact_mut(all)).for_each(|(turn, ones)| ones[turn.line] = 1.0);
+                let (x, d) = if transfer.axis == Axis::Columns { (&ones, &scratch.sums) } else { (&scratch.sums, &ones) };
+                let (keys, rates): (Vec<_>, _) =
+                    (turns.iter().map(|turn| keys(self.arrays[target].run, turn)).collect(), vec![rate; turns.len()]);
+                let ordinals: Vec<_> = (0..turns.len()).map(ordinal).collect();
+                let job = self.job(x, d, self.spans(transfer.axis, 0, all), &rates, &keys);
+                self.pulse(target, &step.pulses, job, &ordinals, Use::WriteX, &[], tallies);
+            }
+            _ => {}
         }
     }
 
