@@ -69,16 +69,15 @@ struct Rounding {
 }
 
 impl Rounding {
+    /// What the converter makes of the value of a line.
     #[inline(always)]
-    fn round(&self, values: &mut [f32]) {
-        if self.step > 0.0 && self.stochastic {
-            for (line, v) in values.iter_mut().enumerate() {
-                *v = self.step * rint(*v / self.step + (self.key.uniform(self.counter, line as u32) - 0.5));
-            }
-        } else if self.step > 0.0 {
-            for v in values.iter_mut() {
-                *v = self.step * rint(*v / self.step);
-            }
+    fn round(&self, line: usize, v: f32) -> f32 {
+        if self.step <= 0.0 {
+            v
+        } else if self.stochastic {
+            self.step * rint(v / self.step + (self.key.uniform(self.counter, line as u32) - 0.5))
+        } else {
+            self.step * rint(v / self.step)
         }
     }
 }
@@ -103,14 +102,9 @@ struct InputChain<'a> {
 impl Kernel for InputChain<'_> {
     #[inline(always)]
     fn run<S: Set>(self) {
-        for v in self.v.iter_mut() {
-            *v /= self.scale;
-        }
-        self.rounding.round(self.v);
-        if self.bound > 0.0 {
-            for v in self.v.iter_mut() {
-                *v = clip(*v, -self.bound, self.bound);
-            }
+        for (line, v) in self.v.iter_mut().enumerate() {
+            let rounded = self.rounding.round(line, *v / self.scale);
+            *v = if self.bound > 0.0 { clip(rounded, -self.bound, self.bound) } else { rounded };
         }
         if self.noise > 0.0 {
             add_normals::<S>(self.key, self.noise, self.v);
@@ -138,10 +132,9 @@ impl Kernel for OutputChain<'_> {
         if self.noise > 0.0 {
             add_normals::<S>(self.key, self.noise, self.z);
         }
-        self.rounding.round(self.z);
         let mut over = 0;
-        for z in self.z {
-            let mut v = *z;
+        for (line, z) in self.z.iter_mut().enumerate() {
+            let mut v = self.rounding.round(line, *z);
             if self.bound > 0.0 {
                 let tested = if self.below { v.abs() } else { v };
                 over |= (tested > self.bound) as u32;
