@@ -135,7 +135,7 @@ pub trait Set {
         }
     }
 
-    /// A list of at most [`WIDTH`] values in a group; the others are zero.
+    /// A list of values, no more than a group, in a group; the others are zero.
     #[inline(always)]
     fn load(values: &[f32]) -> Group<f32> {
         let mut group = [0.0; WIDTH];
