@@ -490,6 +490,22 @@ def test_many_light_vectors_cut_by_transfers(
     assert_moved(tiles, both(shape, plan=plan))
 
 
+@pytest.mark.parametrize("reads", [0, 70])
+@pytest.mark.parametrize("axis", ["columns", "rows"])
+@pytest.mark.parametrize(("cells", "lines"), [(1, 150), (3, 150), (3, 300)])
+def test_many_lines_of_few_cells(cells: int, lines: int, axis: str, reads: int) -> None:
+    """They are written side by side if there are not too many, from the first to the last one or on and on around."""
+    shape = (cells, lines) if axis == "columns" else (lines, cells)
+    plan = tiki_taka(3, "vectors", gamma=0.4, reads=reads)
+    plan["transfers"][0]["axis"] = axis
+    tiles = both(shape, plan=plan, count_pulses=True)
+    for call in range(2):
+        for tile in tiles:
+            tile.update(*vectors(call, 10, shape), 0.05)
+    assert_same_state(tiles)
+    assert_moved(tiles, both(shape, plan=plan))
+
+
 @pytest.mark.parametrize("isa", _core.info()["isas"])
 @pytest.mark.parametrize("name", DEVICES)
 def test_every_instruction_set(isa: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

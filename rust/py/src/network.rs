@@ -71,7 +71,7 @@ pub fn train_step<'py>(
     let (isa, pool, x) = (isa()?, pool()?, x.as_slice()?);
     let pass = with_tiles(py, &tiles, &stages, |stages| Pass::forward(&pool, isa, stages, x, rows))?;
     let y = to_matrix(py, pass.output().to_vec(), width)?;
-    let (value, d): (Bound<'py, PyAny>, Bound<'py, PyAny>) = loss.call1((&y, target))?.extract()?;
+    let [value, d]: [Bound<'py, PyAny>; 2] = loss.call1((&y, target))?.extract()?;
     let d = matrix("d", &d)?;
     if d.shape() != [rows, width] {
         let given = format!("({}, {})", d.shape()[0], d.shape()[1]);

@@ -6,7 +6,7 @@ use super::{Accumulate, Axis, Flips, Place, Step, Term, Threshold, Transfer, Wri
 use crate::mvm::{Matrix, Mean, ReadChain, Side, Streams, product};
 use crate::pulse::{Job, Keys, Notes};
 use crate::rng::{Key, Use};
-use crate::simd::{Kernel, Set, clip, finite};
+use crate::simd::{Kernel, LANES, Set, clip, finite};
 use crate::tile::crossbar::Lines;
 use crate::tile::digital::transposed;
 
@@ -142,20 +142,14 @@ impl Executor<'_> {
 
     /// `target += rate u` on the lines of all turns, `u` made of the sums.
     fn write(&mut self, step: &Write, at: usize, occasion: Occasion, scratch: &mut Scratch, tallies: &mut Tallies) {
-        let Occasion { transfer, index, number, rho, turns, .. } = occasion;
+        let Occasion { transfer, rho, turns, .. } = occasion;
         let cells = scratch.line.len();
         let rate = step.rate.at(self.lr, rho);
         let several = turns.len() > 1;
         let whole = matches!(step.target, Place::Array(target) if self.arrays[target].takes_all()) && step.pulses.given() && several;
-        let keys = |run: Key, turn: &Turn| {
-            let tags = [index as u64, at as u64, number, turn.line as u64];
-            let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
-            Keys { x: key(Use::WriteX), d: key(Use::WriteD) }
-        };
-        // Counters from a state may be anything.
-        let ordinal = |place: usize| number.wrapping_mul(turns.len() as u64).wrapping_add(place as u64);
-        // A job for each line takes longer than its pulses where it has few cells.
-        let at_once = step.pulses.has_trains() && several && cells < 4;
+        // A job for each line takes longer than its pulses where it has few cells, and longer than silent lines unless there are many.
+        let all = self.rows * self.columns / cells;
+        let side_by_side = step.pulses.has_trains() && several && cells < 4 && all <= 8 * LANES;
         for (place, (turn, u)) in turns.iter().zip(scratch.sums.chunks_exact_mut(cells)).enumerate() {
             let lines = Lines::of(transfer.axis, turn.line);
             let mut any = self.amount(step, &lines, u, &mut scratch.line);
@@ -174,31 +168,46 @@ impl Executor<'_> {
                 Place::Array(target) => {
                     // On columns `x` is 1 on that line and `d = -u`; on rows `d` is 1 and `x = -u`.
                     u.iter_mut().for_each(|u| *u = -*u);
-                    if at_once {
+                    if side_by_side {
                         continue;
                     }
-                    let (keys, rates) = ([keys(self.arrays[target].run, turn)], [rate]);
+                    let (keys, rates) = ([occasion.write_keys(self.arrays[target].run, at, turn)], [rate]);
                     let (x, d): (&[f32], &[f32]) = if transfer.axis == Axis::Columns { (&[1.0], u) } else { (u, &[1.0]) };
                     let job = self.job(x, d, self.spans(transfer.axis, turn.line, 1), &rates, &keys);
-                    self.pulse(target, &step.pulses, job, &[ordinal(place)], Use::WriteX, &[], tallies);
+                    self.pulse(target, &step.pulses, job, &[occasion.ordinal(place)], Use::WriteX, &[], tallies);
                 }
             }
         }
         match step.target {
             Place::Array(target) if whole => self.write_whole(target, step, occasion, rate, &scratch.sums, cells, tallies),
-            Place::Array(target) if at_once => {
-                let all = if transfer.axis == Axis::Columns { self.columns } else { self.rows };
-                let mut ones = vec![0.0; turns.len() * all];
-                turns.iter().zip(ones.chunks_exact_mut(all)).for_each(|(turn, ones)| ones[turn.line] = 1.0);
-                let (x, d) = if transfer.axis == Axis::Columns { (&ones, &scratch.sums) } else { (&scratch.sums, &ones) };
-                let (keys, rates): (Vec<_>, _) =
-                    (turns.iter().map(|turn| keys(self.arrays[target].run, turn)).collect(), vec![rate; turns.len()]);
-                let ordinals: Vec<_> = (0..turns.len()).map(ordinal).collect();
-                let job = self.job(x, d, self.spans(transfer.axis, 0, all), &rates, &keys);
-                self.pulse(target, &step.pulses, job, &ordinals, Use::WriteX, &[], tallies);
-            }
+            Place::Array(target) if side_by_side => self.write_side_by_side(target, step, at, occasion, rate, &scratch.sums, tallies),
             _ => {}
         }
+    }
+
+    /// The same for all turns in one job, a vector for each.
+    #[allow(clippy::too_many_arguments)]
+    fn write_side_by_side(
+        &mut self,
+        target: usize,
+        step: &Write,
+        at: usize,
+        occasion: Occasion,
+        rate: f64,
+        u: &[f32],
+        tallies: &mut Tallies,
+    ) {
+        let Occasion { transfer: Transfer { axis, .. }, turns, .. } = occasion;
+        let (columns, run) = (*axis == Axis::Columns, self.arrays[target].run);
+        let all = if columns { self.columns } else { self.rows };
+        let mut ones = vec![0.0; turns.len() * all];
+        turns.iter().zip(ones.chunks_exact_mut(all)).for_each(|(turn, ones)| ones[turn.line] = 1.0);
+        let (x, d): (&[f32], &[f32]) = if columns { (&ones, u) } else { (u, &ones) };
+        let keys: Vec<_> = turns.iter().map(|turn| occasion.write_keys(run, at, turn)).collect();
+        let ordinals: Vec<_> = (0..turns.len()).map(|place| occasion.ordinal(place)).collect();
+        let rates = vec![rate; turns.len()];
+        let job = self.job(x, d, self.spans(*axis, 0, all), &rates, &keys);
+        self.pulse(target, &step.pulses, job, &ordinals, Use::WriteX, &[], tallies);
     }
 
     /// The same with increments that need no trains, all at once where lines lie side by side.
@@ -299,6 +308,18 @@ impl Occasion<'_> {
     /// The stream of the turn of a line, below what it is for.
     fn key(&self, purpose: Key, line: usize) -> Key {
         purpose.child(self.index as u64).child(self.number).child(line as u64)
+    }
+
+    /// The streams of what step `at` writes on the line of a turn; `run` is that of the array.
+    fn write_keys(&self, run: Key, at: usize, turn: &Turn) -> Keys {
+        let tags = [self.index as u64, at as u64, self.number, turn.line as u64];
+        let key = |purpose: Use| tags.iter().fold(run.of(purpose), |key, tag| key.child(*tag));
+        Keys { x: key(Use::WriteX), d: key(Use::WriteD) }
+    }
+
+    /// The number of a turn among all of its transfer. Counters from a state may be anything.
+    fn ordinal(&self, place: usize) -> u64 {
+        self.number.wrapping_mul(self.turns.len() as u64).wrapping_add(place as u64)
     }
 }
 
