@@ -202,8 +202,9 @@ class Sequential:
         **Arguments:** `x` float32 ``[batch, features]``; `target` as the loss wants it; `lr` >= 0. The gradient with
         respect to `x` is not computed. A backward pass afterwards needs a forward pass of its own.
 
-        With this package's own layers, each on a single tile, all of it is one call of the core, with the same bits as
-        :meth:`forward`, `loss`, :meth:`backward` and :meth:`update`.
+        With this package's own layers, each on a single tile (with a digital bias, and no ``step`` in Python), up to
+        4096 vectors are one call of the core, with the same bits as :meth:`forward`, `loss`, :meth:`backward` and
+        :meth:`update`.
         """
         if (stages := self._stages()) and getattr(x, "ndim", 0) == 2 and len(x) <= _AT_ONCE:
             value, y, learned = _core.train_step(stages, x, target, loss, as_rate("lr", lr))

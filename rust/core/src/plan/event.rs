@@ -148,8 +148,7 @@ impl Executor<'_> {
         let several = turns.len() > 1;
         let whole = matches!(step.target, Place::Array(target) if self.arrays[target].takes_all()) && step.pulses.given() && several;
         // A job for each line takes longer than its pulses where it has few cells, and longer than silent lines unless there are many.
-        let all = self.rows * self.columns / cells;
-        let side_by_side = step.pulses.has_trains() && several && cells < 4 && all <= 8 * LANES;
+        let side_by_side = step.pulses.has_trains() && several && cells < 4 && self.all_lines(transfer.axis) <= 8 * LANES;
         for (place, (turn, u)) in turns.iter().zip(scratch.sums.chunks_exact_mut(cells)).enumerate() {
             let lines = Lines::of(transfer.axis, turn.line);
             let mut any = self.amount(step, &lines, u, &mut scratch.line);
@@ -198,11 +197,10 @@ impl Executor<'_> {
         tallies: &mut Tallies,
     ) {
         let Occasion { transfer: Transfer { axis, .. }, turns, .. } = occasion;
-        let (columns, run) = (*axis == Axis::Columns, self.arrays[target].run);
-        let all = if columns { self.columns } else { self.rows };
+        let (all, run) = (self.all_lines(*axis), self.arrays[target].run);
         let mut ones = vec![0.0; turns.len() * all];
         turns.iter().zip(ones.chunks_exact_mut(all)).for_each(|(turn, ones)| ones[turn.line] = 1.0);
-        let (x, d): (&[f32], &[f32]) = if columns { (&ones, u) } else { (u, &ones) };
+        let (x, d): (&[f32], &[f32]) = if *axis == Axis::Columns { (&ones, u) } else { (u, &ones) };
         let keys: Vec<_> = turns.iter().map(|turn| occasion.write_keys(run, at, turn)).collect();
         let ordinals: Vec<_> = (0..turns.len()).map(|place| occasion.ordinal(place)).collect();
         let rates = vec![rate; turns.len()];

@@ -165,9 +165,9 @@ impl Executor<'_> {
         transfer.sources.iter().any(|source| self.plan.gradient.target == Place::Array(*source))
     }
 
-    /// The lines of transfer `index`.
-    pub(super) fn all_lines(&self, index: usize) -> usize {
-        if self.plan.transfers[index].axis == Axis::Columns { self.columns } else { self.rows }
+    /// The lines along an axis.
+    pub(super) fn all_lines(&self, axis: Axis) -> usize {
+        if axis == Axis::Columns { self.columns } else { self.rows }
     }
 
     /// Rows and columns of `lines` lines from `first` on.

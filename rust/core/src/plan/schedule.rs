@@ -169,7 +169,7 @@ impl Executor<'_> {
     fn due(&mut self, b: usize, m: usize, rho: f64, schedule: &mut Schedule) {
         let after = b + 1;
         for (index, transfer) in self.plan.transfers.iter().enumerate() {
-            let all = self.all_lines(index);
+            let all = self.all_lines(transfer.axis);
             let counters = &mut self.counters.transfers[index];
             let due = match transfer.every {
                 Every::Vectors(period) => self.counters.vectors.is_multiple_of(period),
@@ -211,8 +211,8 @@ impl Executor<'_> {
 
     /// The turns of `reads` lines from `start` on (after the last line comes the first); choppers flip.
     fn turns(&mut self, index: usize, number: u64, start: usize, reads: usize, crosses: &mut Vec<Vec<f32>>) -> Vec<Turn> {
-        let all = self.all_lines(index);
         let Transfer { chopper, axis, .. } = self.plan.transfers[index];
+        let all = self.all_lines(axis);
         let mut turns = Vec::with_capacity(reads);
         let [_, crossing] = self.signs(axis);
         if crosses.last().is_none_or(|last| last != crossing) {
